@@ -1,0 +1,57 @@
+# Every target makes .venv when it is missing, and installs again when pyproject.toml or constraints.txt changed.
+.DEFAULT_GOAL := help
+.PHONY: help demo test fast check format bench constraints clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+# what the tools under test may not pick up from the folder they are called in
+export PYTHONSAFEPATH := 1
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\): .*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-18s%s\n' "$$name" "$$text"; done
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@found=; if ! test -x $(BIN)/pip; then \
+	  for python in $(PYTHON) python3.11 python3.12 python3; do \
+	    if $$python -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' 2>/dev/null; \
+	    then found=$$python; break; fi; \
+	  done; \
+	  if test -z "$$found"; then \
+	    echo "wavemill needs Python 3.11 or 3.12 with its venv module (Debian: apt-get install python3-venv)." >&2; \
+	    echo "Name one that is elsewhere with: make PYTHON=/path/to/python3.11 ..." >&2; exit 1; \
+	  fi; \
+	  $$found -m venv $(VENV); \
+	fi
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: $(INSTALLED)  ## speak the example story, join it, transcribe it back, and measure all three
+	$(BIN)/python examples/demo.py
+
+test: $(INSTALLED)  ## the whole suite
+	$(BIN)/pytest
+
+fast: $(INSTALLED)  ## the tests that take a moment each
+	$(BIN)/pytest -m 'not slow'
+
+check: $(INSTALLED)  ## lint, format, types, import arrows, names that dependencies must not own
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest --quiet tests/test_environment.py
+
+format: $(INSTALLED)  ## mend what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+bench: $(INSTALLED)  ## measure, and write docs/performance.md
+	$(BIN)/python -m benchmarks
+
+constraints: $(INSTALLED)  ## pin anew: the newest versions that pyproject.toml allows
+	$(BIN)/python .ci/constraints.py
+
+clean:  ## remove what the targets above made, but not the weights in their cache folder
+	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

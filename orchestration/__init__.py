@@ -1,0 +1,1 @@
+"""Dagster definitions that start runs."""

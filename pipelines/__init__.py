@@ -1,0 +1,1 @@
+"""What joins sources, transforms and sinks: batch runs, single items, development services."""

@@ -1,0 +1,209 @@
+"""Where units are worked: one loaded engine, its threads, and the threads that read for it and write after it.
+
+A unit is a plain chain of steps in a unit thread. Several are under way at once and share the engine's threads, so while
+one unit is encoded and stored the next is in the engine and another is read.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from functools import cache, lru_cache
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.batch.units import Ref
+from sinks import blobs, parts
+from transforms import identity, steps
+from transforms.engine import Engine, Place, engine_class
+from transforms.errors import WavemillError
+from transforms.operations import operation
+from transforms.options import Options
+from transforms.records import Audio, Failure, Input, Item, Outcome, Piece, Result, Work
+from transforms.settings import Settings
+from transforms.storage import Store, filesystem
+
+log = logging.getLogger(__name__)
+Emit = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What every worker of a run needs to know; small, and the same for all units."""
+
+    out: str
+    operation: str
+    engine: str
+    work: str
+    settings: Settings
+    serial: bool = False
+    """One unit at a time, so that a death has one cause."""
+
+    def to_json(self) -> str:
+        return json.dumps({**{k: v for k, v in asdict(self).items() if k != "settings"}, "settings": self.settings.model_dump(mode="json")})
+
+    @staticmethod
+    def from_json(text: str) -> Job:
+        values = json.loads(text)
+        return Job(**{**values, "settings": Settings(**values["settings"])})
+
+
+class Room:
+    """One per process and job. `emit` hears of units opened and done and of pieces; `stop` ends work within a piece."""
+
+    def __init__(self, job: Job, emit: Emit, stop: threading.Event) -> None:
+        self.job, self.emit, self.stop = job, emit, stop
+        self.row = operation(job.operation)
+        self.store = Store(job.out, job.settings.storage_patience_s)
+        self.engine: Engine = engine_class(job.operation, job.engine)()
+        self.error: BaseException | None = None
+        threads = job.settings.workers if self.engine.parallel == "threads" else 1
+        self.engine.load(Place(job.settings.device, threads, job.settings.models_dir))
+        self.engine_pool = ThreadPoolExecutor(threads, "engine")
+        self.read_pool = ThreadPoolExecutor(8, "read")
+        self.most = 1 if job.serial else threads + 2
+        self.unit_pool = ThreadPoolExecutor(self.most, "unit")
+        self.running: set[Future[None]] = set()
+        self.rows = _Rows(self.store, job.work)
+        self._options = lru_cache(maxsize=4096)(lambda text: self.engine.Options.parse(json.loads(text)))
+        self._prefix = lru_cache(maxsize=4096)(lambda text: identity.prefix(self.engine, self._options(text)))
+
+    def put(self, ref: Ref) -> None:
+        """Start a unit; waits while enough are under way. Raises what broke an earlier one."""
+        while len(self.running) >= self.most:
+            self._collect(*wait(self.running, return_when=FIRST_COMPLETED))
+        if not self.stop.is_set():
+            self.running.add(self.unit_pool.submit(self._work, ref))
+
+    def drain(self) -> None:
+        """Wait for every unit under way. Raises what broke one."""
+        if self.running:
+            self._collect(*wait(self.running))
+
+    def _collect(self, done: set[Future[None]], waiting: set[Future[None]]) -> None:
+        self.running = waiting
+        for future in done:
+            future.result()
+
+    def _work(self, ref: Ref) -> None:
+        try:
+            self._commit(ref)
+        except steps.Stopped:
+            pass
+        except BaseException as error:
+            self.error = self.error or error
+            self.stop.set()
+            raise
+
+    def _commit(self, ref: Ref) -> None:
+        part = parts.name(ref.unit, ref.n)
+        if self.stop.is_set() or self.store.exists(part):
+            return
+        self.emit({"open": ref.unit})
+        items = [self._item(row) for row in self.rows.read(ref)]
+        outcomes, seconds = self._chain(items)
+        self.store.flush()  # the blobs are on the disk before the part that names them
+        self.store.write(part, parts.encode(items, outcomes, seconds, ref.n))
+        self.emit(_report(ref, items, outcomes, seconds))
+
+    def _chain(self, items: Sequence[Item]) -> tuple[list[Outcome], list[float]]:
+        engine, row, settings = self.engine, self.row, self.job.settings
+        flow: steps.Flow = [Work(item, None) for item in items]
+        flow = steps.check(flow, row, engine, settings)
+        flow = steps.fetch(flow, row, engine, settings, self.read_pool if "audio" in row.inputs.values() else None)
+        flow = steps.split(flow, row, engine)
+        flow = steps.infer(flow, engine, self.engine_pool, self.stop, self._on_pieces)
+        seconds = [0.0 if isinstance(work, Failure) else work.payload.seconds for work in flow]
+        flow = steps.join(flow, row, engine)
+        flow = steps.encode(flow)
+        flow = blobs.store(flow, self.store)
+        return [work if isinstance(work, Failure) else work.payload for work in flow], seconds
+
+    def _on_pieces(self, pieces: Sequence[Piece], seconds: float) -> None:
+        audio_s = sum(given.duration_s for piece in pieces for given in piece.inputs.values() if isinstance(given, Audio))
+        self.emit({"pieces": len(pieces), "audio_s": round(audio_s, 3), "seconds": round(seconds, 4)})
+
+    def _item(self, row: dict[str, Any]) -> Item:
+        """The row as an item. Raises `work_mismatch` when this worker would give it another identity than the plan did."""
+        inputs = {
+            name: Input("text", row[f"in_{name}"]) if kind == "text" else Input("uri", row[f"in_{name}"], row[f"in_{name}_version"])
+            for name, kind in self.row.inputs.items()
+        }
+        options: Options = self._options(row["options"])
+        if identity.key(self._prefix(row["options"]), inputs) != row["key"]:
+            raise WavemillError(
+                "work_mismatch", f"this worker's {self.engine.name} {self.engine.version} or its weights are not the plan's; run again to plan anew"
+            )
+        return Item(row["key"], row["id"], self.row.name, self.engine.name, options, inputs)
+
+    def close(self) -> None:
+        for pool in (self.unit_pool, self.read_pool, self.engine_pool):
+            pool.shutdown(wait=True, cancel_futures=True)
+        self.engine.close()
+
+
+class _Rows:
+    """The work file's rows, a unit at a time; the last few row groups are kept."""
+
+    def __init__(self, store: Store, work: str) -> None:
+        path = store.path(work)
+        self._file = pq.ParquetFile(path if store.local else filesystem(path).open(path, "rb"))
+        self._lock = threading.Lock()
+        self._group = lru_cache(maxsize=3)(self._read_group)
+
+    def _read_group(self, group: int) -> pa.Table:
+        return self._file.read_row_group(group, use_threads=False)
+
+    def read(self, ref: Ref) -> list[dict[str, Any]]:
+        with self._lock:
+            table = self._group(ref.group)
+        rows: list[dict[str, Any]] = table.slice(ref.offset, ref.count).to_pylist()
+        if any(row["unit"] != ref.unit for row in rows):
+            raise WavemillError("work_mismatch", f"the work file does not hold unit {ref.unit} where the plan says")
+        return rows
+
+
+def _report(ref: Ref, items: Sequence[Item], outcomes: Sequence[Outcome], seconds: Sequence[float]) -> dict[str, Any]:
+    failed: dict[str, int] = {}
+    audio_s = 0.0
+    for outcome in outcomes:
+        if isinstance(outcome, Failure):
+            failed[outcome.code] = failed.get(outcome.code, 0) + 1
+        else:
+            audio_s += _duration_s(outcome)
+    slowest = sorted(zip(seconds, (item.id for item in items), strict=True), reverse=True)[:5]
+    return {
+        "done": ref.unit,
+        "items": len(items),
+        "failed": failed,
+        "audio_s": round(audio_s, 3),
+        "cost_s": ref.cost_s,
+        "slowest": [(round(spent, 3), name) for spent, name in slowest],
+    }
+
+
+def _duration_s(result: Result) -> float:
+    if "duration_s" in result.fields:
+        return float(result.fields["duration_s"])
+    return sum(output.duration_s or 0.0 for output in result.outputs.values())
+
+
+_events: list[Emit] = []
+stopping = threading.Event()
+
+
+def listen(emit: Emit) -> None:
+    """From now on rooms of this process tell `emit` of their work."""
+    _events[:] = [emit]
+
+
+@cache
+def room_for(job_json: str) -> Room:
+    """The process's room for a job, made at first use."""
+    return Room(Job.from_json(job_json), _events[0] if _events else lambda event: None, stopping)

@@ -1,0 +1,236 @@
+"""SOURCE as a table: every row with its key, its inputs, its options, or the reason it was refused.
+
+The identity rule of `transforms.identity` is written here once more, in SQL, because a million rows pass through it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+
+from pipelines.spec import PipelineSpec
+from sources.open import open_source
+from transforms import identity, storage
+from transforms.engine import Engine
+from transforms.errors import WavemillError, near
+from transforms.operations import AUDIO_ALIASES, Operation
+from transforms.records import Item
+
+SIZE_COLUMNS = ("duration_s", "etag", "sha256")
+DEFAULT_AUDIO_S = 30.0
+BYTES_A_SECOND = 16_000
+"""What a second of audio is taken to weigh when only the size of a file is known (128 kbit/s)."""
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """The table `snapshot` of a connection, described."""
+
+    rows: int
+    refused: dict[str, int]
+    source_version: str
+    option_columns: list[str] = field(default_factory=list)
+    carried_columns: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+    models: set[str] = field(default_factory=set)
+
+
+def connect(scratch: Path) -> duckdb.DuckDBPyConnection:
+    """DuckDB within bounded memory, spilling to `scratch`."""
+    config = {"memory_limit": "400MB", "temp_directory": str(scratch / "duckdb"), "threads": 2, "preserve_insertion_order": True}
+    return duckdb.connect(config=config)
+
+
+def _path(name: str) -> str:
+    return "'$." + '"' + name.replace('"', '\\"').replace("'", "''") + '"' + "'"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def take(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, scratch: Path) -> Snapshot:
+    """Read SOURCE into the table `snapshot`. Raises `bad_usage` for a SOURCE that is missing or empty."""
+    source = open_source(spec.source, spec.row, spec.split, scratch)
+    reader = pa.RecordBatchReader.from_batches(pa.schema([("row", pa.string()), ("problem", pa.string())]), source.rows)
+    limit = f"LIMIT {spec.limit}" if spec.limit else ""
+    con.register("incoming", reader)
+    con.execute(f"""
+        CREATE OR REPLACE TEMP TABLE source_rows AS
+        SELECT row_number() OVER () - 1 AS index, row, CASE WHEN json_valid(row) AND json_type(row) = 'OBJECT' THEN row::JSON END AS j, problem
+        FROM incoming {limit}
+    """)
+    con.unregister("incoming")
+    rows = _count(con, "source_rows")
+    if not rows:
+        raise WavemillError("bad_usage", f"{spec.source} holds no rows", "source")
+    known = [name for (name,) in con.execute("SELECT DISTINCT unnest(json_keys(j)) FROM source_rows ORDER BY 1").fetchall()]
+    option_names = list(engine.Options.model_fields)
+    columns = {name: spec.columns.get(name, name) for name in option_names}
+    options = [name for name in option_names if columns[name] in known and columns[name] not in spec.row.inputs]
+    snapshot = Snapshot(rows, {}, source.version, options)
+    _columns(snapshot, spec, known, options, option_names)
+    for name, column in spec.columns.items():
+        if column not in known:
+            raise WavemillError("bad_usage", f"--columns {name}={column}: the manifest has no column {column!r}{near(column, known)}", "columns")
+        if name not in (*option_names, *spec.row.inputs, "id"):
+            raise WavemillError("bad_usage", f"--columns {name}={column}: {name!r} is no input or option of {spec.operation}", "columns")
+    _stage(con, spec, [columns[name] for name in options])
+    _resolve_options(con, spec, engine, options, snapshot)
+    for name, kind in spec.row.inputs.items():
+        if kind == "audio":
+            _versions(con, name, source.base, source.listing)
+    _finish(con, spec.row)
+    snapshot.refused = dict(con.execute("SELECT code, count(*) FROM snapshot WHERE code IS NOT NULL GROUP BY 1 ORDER BY 1").fetchall())
+    return snapshot
+
+
+def _count(con: duckdb.DuckDBPyConnection, table: str) -> int:
+    found = con.execute(f"SELECT count(*) FROM {table}").fetchone()
+    return int(found[0]) if found else 0
+
+
+def _input_columns(spec: PipelineSpec, name: str) -> list[str]:
+    if name in spec.columns:
+        return [spec.columns[name]]
+    return list(AUDIO_ALIASES) if name == "audio" else [name]
+
+
+def _columns(snapshot: Snapshot, spec: PipelineSpec, known: Iterable[str], options: list[str], option_names: list[str]) -> None:
+    used = {"id", *SIZE_COLUMNS, *options, *spec.columns.values()}
+    for name in spec.row.inputs:
+        used.update(_input_columns(spec, name))
+    for column in known:
+        if column in used:
+            continue
+        snapshot.carried_columns.append(column)
+        close = near(column, [*option_names, *spec.row.inputs])
+        if close:
+            snapshot.warnings.append(f"column {column!r} is carried, not used{close}")
+
+
+def _stage(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, option_columns: list[str]) -> None:
+    """Pull id, inputs and the raw options out of each row."""
+    parts = []
+    for name in spec.row.inputs:
+        found = ", ".join(f"j->>{_path(column)}" for column in _input_columns(spec, name))
+        parts.append(f"coalesce({found}) AS in_{name}")
+    raw = f"json_extract(j, [{', '.join(_path(c) for c in option_columns)}])::JSON::VARCHAR" if option_columns else "'[]'"
+    ident = f"j->>{_path(spec.columns.get('id', 'id'))}"
+    con.execute(f"""
+        CREATE OR REPLACE TEMP TABLE staged AS
+        SELECT index, coalesce(nullif({ident}, ''), 'r' || index) AS id, row AS input, {", ".join(parts)}, {raw} AS raw,
+               TRY_CAST(j->>'$.duration_s' AS DOUBLE) AS duration_s,
+               coalesce('sha256:' || (j->>'$.sha256'), j->>'$.etag') AS given_version,
+               CASE WHEN problem IS NOT NULL THEN problem WHEN j IS NULL THEN 'the row is not a JSON object: ' || left(row, 80) END AS problem
+        FROM source_rows
+    """)
+    con.execute("DROP TABLE source_rows")
+
+
+def _resolve_options(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, names: list[str], snapshot: Snapshot) -> None:
+    """Judge each distinct set of row options once: its canonical JSON and key prefix, or the failure of its rows."""
+    import json
+
+    resolved: dict[str, list[str | None]] = {name: [] for name in ("raw", "prefix", "options", "code", "detail")}
+    for (raw,) in con.execute("SELECT DISTINCT raw FROM staged WHERE problem IS NULL").fetchall():
+        given = {name: value for name, value in zip(names, json.loads(raw), strict=True) if value is not None}
+        entry: dict[str, str | None] = {"raw": raw}
+        try:
+            options = engine.Options.parse({**spec.options, **given})
+            engine.check(Item("", "", spec.row.name, engine.name, options, {}))
+            entry |= {"prefix": identity.prefix(engine, options), "options": options.canonical()}
+            snapshot.models.update(engine.models(options))
+        except WavemillError as error:
+            if error.kind != "item":
+                raise
+            entry |= {"code": error.code, "detail": error.detail}
+        for name in resolved:
+            resolved[name].append(entry.get(name))
+    con.register("resolved_rows", pa.table({name: pa.array(values, pa.string()) for name, values in resolved.items()}))
+    con.execute("CREATE OR REPLACE TEMP TABLE resolved AS SELECT * FROM resolved_rows")
+    con.unregister("resolved_rows")
+
+
+def _versions(con: duckdb.DuckDBPyConnection, name: str, base: str, listing: list[storage.Entry]) -> None:
+    """Make URIs canonical, and find the version and size of those that a listing of their folder shows."""
+    plain = r"^(/|[a-z][a-z0-9+]*://)([^/]|/[^/.]|/\.[^/.])*$"
+    odd = con.execute(f"""
+        SELECT DISTINCT in_{name} FROM staged
+        WHERE in_{name} IS NOT NULL AND NOT (regexp_matches(in_{name}, '{plain}') AND NOT starts_with(in_{name}, 'file:'))
+    """).fetchall()
+    if odd:
+        given = [uri for (uri,) in odd]
+        con.register("canonical", pa.table({"given": given, "uri": [storage.canonical(uri, base) for uri in given]}))
+        con.execute(f"UPDATE staged SET in_{name} = c.uri FROM canonical c WHERE c.given = in_{name}")
+        con.unregister("canonical")
+    if not listing:
+        folders = con.execute(f"""
+            SELECT DISTINCT regexp_replace(in_{name}, '/[^/]*$', '') FROM staged
+            WHERE in_{name} IS NOT NULL AND given_version IS NULL AND NOT starts_with(in_{name}, 'http')
+        """).fetchall()
+        for (url,) in folders:
+            try:
+                listing += storage.list_folder(url)
+            except WavemillError:
+                continue  # what cannot be listed has no version; fetching it will say why
+    table = pa.table(
+        {
+            "uri": pa.array([entry.url for entry in listing], pa.string()),
+            "version": pa.array([entry.version for entry in listing], pa.string()),
+            "bytes": pa.array([entry.bytes for entry in listing], pa.int64()),
+        }
+    )
+    con.register("listed", table)
+    con.execute("CREATE OR REPLACE TEMP TABLE listing AS SELECT * FROM listed")
+    con.unregister("listed")
+
+
+def _finish(con: duckdb.DuckDBPyConnection, row: Operation) -> None:
+    """Keys, weights and refusals: the table `snapshot`."""
+    fields, inputs, joins, missing, weight = ["prefix"], [], [], [], "0.0"
+    for name in sorted(row.inputs):
+        kind = row.inputs[name]
+        if kind == "text":
+            value, kind_name = f"sha256(nfc_normalize(in_{name}))", "text"
+            inputs.append(f"in_{name}")
+        else:
+            version = f"coalesce(given_version, l_{name}.version, '')"
+            value, kind_name = f"in_{name} || chr(31) || {version}", "uri"
+            inputs.append(f"in_{name}, {version} AS in_{name}_version")
+            joins.append(f"LEFT JOIN listing l_{name} ON l_{name}.uri = in_{name}")
+        fields += [_literal(name), _literal(kind_name), value]
+    for name in row.inputs:
+        missing.append(f"WHEN in_{name} IS NULL THEN 'the row has no {name}'")
+    main = row.main_input
+    if row.inputs[main] == "text":
+        weight = f"length(in_{main})::DOUBLE"
+    else:
+        weight = f"coalesce(duration_s, l_{main}.bytes / {BYTES_A_SECOND}.0, {DEFAULT_AUDIO_S})"
+    con.execute(f"""
+        CREATE OR REPLACE TEMP TABLE keyed AS
+        SELECT index, id, input, {", ".join(inputs)}, options, {weight} AS weight,
+               CASE WHEN problem IS NOT NULL THEN 'bad_row' WHEN ({" OR ".join(f"in_{n} IS NULL" for n in row.inputs)}) THEN 'bad_row' ELSE r.code END AS code,
+               CASE WHEN problem IS NOT NULL THEN problem {" ".join(missing)} ELSE r.detail END AS detail,
+               sha256(concat_ws(chr(31), {", ".join(fields)})) AS key
+        FROM staged LEFT JOIN resolved r USING (raw) {" ".join(joins)}
+    """)
+    con.execute("DROP TABLE staged")
+    con.execute("""
+        CREATE OR REPLACE TEMP TABLE doubled AS
+        SELECT id FROM keyed WHERE code IS NULL GROUP BY id HAVING min(key) <> max(key)
+    """)
+    con.execute("""
+        CREATE OR REPLACE TEMP TABLE snapshot AS
+        SELECT * REPLACE (
+            CASE WHEN code IS NULL AND d.id IS NOT NULL THEN 'duplicate_id' ELSE code END AS code,
+            CASE WHEN code IS NULL AND d.id IS NOT NULL THEN 'another row has the id ' || keyed.id || ' and different content' ELSE detail END AS detail,
+            CASE WHEN code IS NULL AND d.id IS NULL THEN key END AS key)
+        FROM (SELECT keyed.* FROM keyed) keyed LEFT JOIN (SELECT id FROM doubled) d ON d.id = keyed.id
+    """)
+    con.execute("DROP TABLE keyed")
+

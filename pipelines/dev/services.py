@@ -1,0 +1,93 @@
+"""The services that `wavemill dev` starts: one table, and up, down and status over it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+
+from pipelines.dev import process, s3
+from pipelines.dev.process import Running
+from transforms.errors import WavemillError, near
+
+START_PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A row: how to start one service in a folder on given ports, and how to reach it."""
+
+    summary: str
+    choose_ports: Callable[[], dict[str, int]]
+    command: Callable[[Path, Mapping[str, int]], list[str]]
+    environment: Callable[[Mapping[str, int]], dict[str, str]]
+    answers: Callable[[Mapping[str, int]], bool]
+    try_it: str
+
+
+SERVICES: dict[str, Service] = {
+    "s3": Service(
+        summary="an S3 server (SeaweedFS)",
+        choose_ports=s3.choose_ports,
+        command=s3.command,
+        environment=s3.environment,
+        answers=s3.answers,
+        try_it=f"wavemill run synthesize lines.txt -o s3://{s3.BUCKET}/first",
+    ),
+}
+
+
+def find_service(name: str) -> Service:
+    """The row of that name. Raises `bad_usage` with what there is."""
+    if name not in SERVICES:
+        raise WavemillError(
+            "bad_usage", f"no service {name!r}; there are {', '.join(SERVICES)}{near(name, SERVICES)}", "service"
+        )
+    return SERVICES[name]
+
+
+def status(name: str, dev_dir: Path) -> Running | None:
+    """The service as it runs now, or None."""
+    running = process.load(dev_dir / name)
+    return running if running and process.find(running) else None
+
+
+def up(name: str, dev_dir: Path) -> tuple[Running, bool]:
+    """The service ready to use, and whether it was started now. Raises `storage_unavailable` if it does not come up."""
+    service, folder = find_service(name), dev_dir.absolute() / name
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "lock"):
+        running = status(name, dev_dir)
+        if running:
+            return running, False
+        last = process.load(folder)
+        # the ports of last time, so that a shell's exported variables stay true
+        ports = last.ports if last and process.are_free(last.ports.values()) else service.choose_ports()
+        environment = {
+            name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR")
+        } | service.environment(ports)
+        running = process.spawn(service.command(folder, ports), environment, folder, ports)
+        _wait(name, service, running)
+        return running, True
+
+
+def _wait(name: str, service: Service, running: Running) -> None:
+    deadline = time.monotonic() + START_PATIENCE_S
+    while not service.answers(running.ports):
+        ended = process.find(running) is None
+        if ended or time.monotonic() > deadline:
+            process.stop(running)
+            why = "ended at once" if ended else f"did not answer within {START_PATIENCE_S:g} s"
+            raise WavemillError("storage_unavailable", f"{name} {why}; its log is {running.log}")
+        time.sleep(0.1)
+
+
+def down(name: str, dev_dir: Path) -> bool:
+    """Stop the service; false when it was not running. What it stored stays."""
+    find_service(name)
+    running = process.load(dev_dir / name)
+    return running is not None and process.stop(running)

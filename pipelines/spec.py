@@ -1,0 +1,99 @@
+"""What to run, apart from where it runs (`transforms.settings`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from transforms.engine import Engine, engine_class
+from transforms.errors import WavemillError
+from transforms.operations import Operation, operation
+from transforms.options import Options
+
+
+class PipelineSpec(BaseModel):
+    """One run over one SOURCE into one OUT. The same fields in a YAML file (`--spec`) and as flags."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    operation: str
+    source: str
+    out: str
+    engine: str = ""
+    options: dict[str, Any] = Field(default_factory=dict)
+    columns: dict[str, str] = Field(default_factory=dict, description="input or option = the manifest's column for it")
+    split: Literal["line", "paragraph", "file"] = "line"
+    limit: int | None = Field(None, ge=1)
+    shard: tuple[int, int] | None = None
+    unit_items: int = Field(200, ge=1, le=100_000)
+    max_failures: str = "0%"
+    fail_fast: bool = False
+    allow_shrink: bool = False
+    check_inputs: bool = False
+
+    @field_validator("shard", mode="before")
+    @classmethod
+    def _parse_shard(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            index, _, count = value.partition("/")
+            if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
+                raise ValueError("must be i/n with 0 <= i < n, as in 0/4")
+            return (int(index), int(count))
+        return value
+
+    @field_validator("max_failures", mode="before")
+    @classmethod
+    def _parse_limit(cls, value: Any) -> str:
+        text = str(value).strip()
+        number = text[:-1] if text.endswith("%") else text
+        if not number.replace(".", "", 1).isdigit():
+            raise ValueError("must be a count as 10 or a share as 1%")
+        return text
+
+    @classmethod
+    def parse(cls, values: dict[str, Any], file: str | None = None) -> Self:
+        """The spec from a YAML file (when given) and values that override it. Raises `bad_usage` naming the field."""
+        merged: dict[str, Any] = {}
+        if file:
+            try:
+                merged = yaml.safe_load(Path(file).read_text()) or {}
+            except (OSError, yaml.YAMLError) as error:
+                raise WavemillError("bad_usage", f"--spec {file}: {error}") from None
+            if not isinstance(merged, dict):
+                raise WavemillError("bad_usage", f"--spec {file}: must be a mapping of fields")
+        for name, value in values.items():
+            merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
+        try:
+            return cls.model_validate(merged)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise WavemillError("bad_usage", f"{where}: {first['msg']}", where) from None
+
+    @property
+    def row(self) -> Operation:
+        return operation(self.operation)
+
+    @property
+    def engine_name(self) -> str:
+        return self.engine or self.row.default_engine
+
+    def new_engine(self) -> Engine:
+        """The engine, not loaded. Raises `bad_usage` for an unknown operation, `model_unavailable` for an engine."""
+        return engine_class(self.row.name, self.engine_name)()
+
+    def parse_options(self, engine: Engine) -> Options:
+        """The run's own options, before any row's. Raises `bad_usage` naming the option and what is near."""
+        try:
+            return engine.Options.parse(self.options)
+        except WavemillError as error:
+            raise WavemillError("bad_usage", error.detail, error.field) from None
+
+    def allows(self, failures: int, rows: int) -> bool:
+        """Whether so many failed rows of so many are within `max_failures`."""
+        if self.max_failures.endswith("%"):
+            return failures <= rows * float(self.max_failures[:-1]) / 100
+        return failures <= float(self.max_failures)

@@ -1,0 +1,1 @@
+"""Where outcomes go: blobs, part files, the manifest. A new sink is a module here."""

@@ -1,0 +1,95 @@
+"""Part files: a work unit's outcomes, written once and whole. The part is the commit."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from transforms.records import Failure, Item, Outcome
+from transforms.storage import Store
+
+OUTPUT = pa.struct(
+    [("name", pa.string()), ("uri", pa.string()), ("format", pa.string()), ("bytes", pa.int64()), ("sha256", pa.string()), ("duration_s", pa.float64())]
+)
+SCHEMA = pa.schema(
+    [
+        ("key", pa.string()),
+        ("status", pa.string()),
+        ("code", pa.string()),
+        ("detail", pa.string()),
+        ("outputs", pa.list_(OUTPUT)),
+        ("duration_s", pa.float64()),
+        ("text", pa.string()),
+        ("language", pa.string()),
+        ("fields", pa.string()),
+        ("seconds", pa.float64()),
+        ("n", pa.int32()),
+    ],
+    metadata={"wavemill.parts": "1"},
+)
+_COLUMNS = ("duration_s", "text", "language")
+
+
+def name(unit: str, n: int) -> str:
+    return f"parts/{unit}-{n}.parquet"
+
+
+def encode(items: Sequence[Item], outcomes: Sequence[Outcome], seconds: Sequence[float], n: int) -> bytes:
+    """The part file of a unit; `seconds` is the compute time of each item."""
+    rows = []
+    for item, outcome, spent in zip(items, outcomes, seconds, strict=True):
+        row: dict[str, object] = {"key": item.key, "seconds": round(spent, 4), "n": n}
+        if isinstance(outcome, Failure):
+            row |= {"status": "failed", "code": outcome.code, "detail": outcome.detail}
+            if outcome.field:
+                row["fields"] = json.dumps({"field": outcome.field})
+        else:
+            fields = dict(outcome.fields)
+            row["status"] = "done"
+            for column in _COLUMNS:
+                row[column] = fields.pop(column, None)
+            outputs = [
+                {"name": o.name, "uri": o.uri, "format": o.format, "bytes": o.bytes, "sha256": o.sha256, "duration_s": o.duration_s}
+                for o in outcome.outputs.values()
+            ]
+            row["outputs"] = outputs
+            if row["duration_s"] is None and outputs:
+                row["duration_s"] = outputs[0]["duration_s"]
+            row["fields"] = json.dumps(fields, ensure_ascii=False, sort_keys=True) if fields else None
+        rows.append(row)
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), buffer, compression="zstd", write_statistics=False)
+    return buffer.getvalue()
+
+
+def view(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> None:
+    """A view `parts` of every committed row, with `part` (the file's name), and a table `blobs` of what is stored."""
+    paths = store.fetch([entry.url for entry in store.list("parts") if entry.url.endswith(".parquet")], scratch)
+    if paths:
+        con.execute(f"CREATE OR REPLACE TEMP VIEW parts AS SELECT *, parse_filename(filename) AS part FROM read_parquet({[str(p) for p in paths]!r}, filename=true)")
+    else:
+        con.register("no_parts", SCHEMA.empty_table())
+        con.execute("CREATE OR REPLACE TEMP VIEW parts AS SELECT *, '' AS part FROM no_parts")
+    names = pa.table({"name": pa.array([entry.url for entry in store.list("blobs")], pa.string())})
+    con.register("blob_names", names)
+    con.execute("CREATE OR REPLACE TEMP TABLE blobs AS SELECT name FROM blob_names")
+    con.unregister("blob_names")
+    # A success whose blob is gone is no success. Of two rows for a key a success beats a failure; of two successes the
+    # first by part name wins, of two failures the later try.
+    con.execute("""
+        CREATE OR REPLACE TEMP TABLE gone AS
+        SELECT DISTINCT key, part FROM (SELECT key, part, unnest(outputs).uri AS name FROM parts WHERE status = 'done')
+        ANTI JOIN blobs USING (name)
+    """)
+    con.execute("""
+        CREATE OR REPLACE TEMP TABLE winners AS
+        SELECT key, status, code, n, part FROM parts ANTI JOIN gone USING (key, part)
+        QUALIFY row_number() OVER (
+            PARTITION BY key ORDER BY status = 'done' DESC, CASE WHEN status = 'done' THEN part END, n DESC, part) = 1
+    """)

@@ -1,0 +1,82 @@
+"""Running echo over small manifests, in the way a user's command does."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from pipelines.batch import run as runs
+from pipelines.batch import supervise
+from pipelines.spec import PipelineSpec
+from transforms.settings import Settings
+from transforms.storage import Store
+
+SETTINGS = Settings(pull=False, workers=2, storage_patience_s=2.0)
+
+
+class Heard(runs.SilentProgress):
+    """Keeps what a run tells, and lets a test act on an event."""
+
+    def __init__(self, act: Callable[[dict[str, Any]], None] = lambda event: None) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.act = act
+
+    def event(self, event: dict[str, Any]) -> None:
+        self.events.append(event)
+        self.act(event)
+
+    @property
+    def units(self) -> list[str]:
+        return [event["done"] for event in self.events if "done" in event]
+
+
+class Runner:
+    """One OUT and the runs into it."""
+
+    def __init__(self, folder: Path, out: str) -> None:
+        self.folder, self.out, self.store = folder, out, Store(out)
+        self.source = folder / "manifest.jsonl"
+        self.heard = Heard()
+
+    def write(self, rows: list[dict[str, Any] | str]) -> None:
+        self.source.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+
+    def spec(self, **fields: Any) -> PipelineSpec:
+        options = {"format": "wav", **fields.pop("options", {})}
+        defaults = {"operation": "synthesize", "source": str(self.source), "out": self.out, "engine": "echo", "unit_items": 4}
+        if fields.get("operation", "synthesize") != "synthesize":
+            options.pop("format")
+        return PipelineSpec.parse({**defaults, **fields, "options": options})
+
+    def run(self, act: Callable[[dict[str, Any]], None] = lambda event: None, control: supervise.Control | None = None, **fields: Any) -> runs.Summary:
+        self.heard = Heard(act)
+        return runs.run(self.spec(**fields), SETTINGS, self.heard, control or supervise.Control())
+
+    def replay(self) -> runs.Summary:
+        self.heard = Heard()
+        return runs.replay(self.out, SETTINGS, self.heard, supervise.Control())
+
+    def manifest(self) -> list[dict[str, Any]]:
+        local = self.folder / "published.parquet"
+        data = self.store.read("manifest.parquet")
+        assert data is not None
+        local.write_bytes(data)
+        with duckdb.connect() as con:
+            return con.sql(f"SELECT * FROM '{local}'").to_arrow_table().to_pylist()
+
+    def blobs(self) -> dict[str, bytes]:
+        return {entry.url: self.store.read(entry.url) or b"" for entry in self.store.list("blobs")}
+
+
+@pytest.fixture
+def runner(tmp_path: Path) -> Runner:
+    return Runner(tmp_path, str(tmp_path / "out"))
+
+
+@pytest.fixture
+def anywhere(tmp_path: Path, out: str) -> Runner:
+    """As `runner`, on local disk and on S3."""
+    return Runner(tmp_path, out)

@@ -1,0 +1,123 @@
+"""The engine contract, and the table of engines.
+
+To add one: a file in `transforms/engines/`, a line in `ENGINES`, and an extra in pyproject.toml when it needs packages of
+its own. From outside, an entry point in the group `wavemill.engines` named `OPERATION.NAME` does the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from transforms.errors import WavemillError, near
+from transforms.options import Options
+from transforms.records import Item, Outcome, Piece
+
+ENGINES: dict[str, dict[str, str]] = {
+    "synthesize": {
+        "kokoro": "transforms.engines.kokoro:Kokoro",
+        "piper": "transforms.engines.piper:Piper",
+        "echo": "transforms.engines.echo:EchoSpeech",
+    },
+    "transcribe": {
+        "faster-whisper": "transforms.engines.faster_whisper:FasterWhisper",
+        "echo": "transforms.engines.echo:EchoTranscript",
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an engine runs: the device, how many of our threads will call `run` at once, and the weights' folder.
+
+    An engine gives each call one intra-op thread; the cores are filled by calls, not inside them.
+    """
+
+    device: str = "cpu"
+    threads: int = 1
+    models_dir: Path = Path()
+
+
+class Engine:
+    """A model behind `load`, `check`, `run` and `close`. Heavy imports belong inside `load`."""
+
+    name: ClassVar[str]
+    operation: ClassVar[str]
+    Options: ClassVar[type[Options]]
+    version: ClassVar[int] = 1
+    """Raised whenever a default or the sound changes: it is part of every item's identity."""
+    parallel: ClassVar[Literal["threads", "one"]] = "threads"
+    """`threads`: `run` may be called by several threads at once; `one`: by one thread at a time."""
+    deterministic: ClassVar[bool] = True
+    languages: ClassVar[tuple[str, ...]] = ()
+    streaming: ClassVar[bool] = False
+    cloning: ClassVar[bool] = False
+    rate_hz: ClassVar[int] = 0
+    channels: ClassVar[int] = 1
+    max_chars: ClassVar[int] = 0
+    """Longest text piece, in characters after preparation."""
+    max_s: ClassVar[float] = 0.0
+    """Longest audio piece, in seconds."""
+    max_batch: ClassVar[int] = 1
+    """Most pieces in one `run`."""
+    cost_s: ClassVar[float] = 0.01
+    """Compute seconds a unit (a character or a second of audio), fixed so that work units are the same everywhere."""
+    carry: ClassVar[tuple[str, ...]] = ()
+    """Options that, when unset, the first piece's result fixes for the item's other pieces (a detected language)."""
+
+    def models(self, options: Options) -> tuple[str, ...]:
+        """Rows of the weights table that these options need."""
+        return ()
+
+    def weights(self, options: Options) -> str:
+        """The identity of the weights behind these options."""
+        rows = self.models(options)
+        if not rows:
+            return ""
+        from transforms import models
+
+        return "+".join(models.identity(row) for row in rows)
+
+    def check(self, item: Item) -> None:
+        """Refuse what cannot work before anything is read. Needs neither weights nor heavy imports. Raises WavemillError."""
+
+    def load(self, place: Place) -> None:
+        """Make ready to run. Raises `model_missing`, `weights_mismatch` or `engine_unloadable`."""
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        """One outcome a piece, in order. What is raised is taken as the failure of the whole list."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of the model."""
+
+
+@cache
+def _plugins() -> dict[str, dict[str, str]]:
+    table: dict[str, dict[str, str]] = {}
+    for point in entry_points(group="wavemill.engines"):
+        operation, _, name = point.name.partition(".")
+        table.setdefault(operation, {})[name] = point.value
+    return table
+
+
+def engines(operation: str) -> dict[str, str]:
+    """Name -> `module:Class` for one operation, our own first, plug-ins after."""
+    return ENGINES.get(operation, {}) | _plugins().get(operation, {})
+
+
+def engine_class(operation: str, name: str) -> type[Engine]:
+    """The class of an engine, imported now. Raises `model_unavailable` with what there is."""
+    known = engines(operation)
+    if name not in known:
+        raise WavemillError(
+            "model_unavailable", f"no engine {name!r} for {operation}; there are {', '.join(known)}{near(name, known)}", "engine"
+        )
+    module, _, attribute = known[name].partition(":")
+    found: type[Engine] = getattr(import_module(module), attribute)
+    return found

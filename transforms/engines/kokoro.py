@@ -1,0 +1,124 @@
+"""Kokoro: 54 voices in nine languages, by onnxruntime."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import Field
+
+from transforms import models, phonemes, synthesize, voices
+from transforms.engine import Engine, Place
+from transforms.engines.sessions import open_session
+from transforms.options import Options as BaseOptions
+from transforms.records import Audio, Failure, Item, Outcome, Piece, Result
+
+MAX_TOKENS = 510
+VOICES = {
+    "a": "af_bella",
+    "b": "bf_emma",
+    "e": "ef_dora",
+    "f": "ff_siwis",
+    "h": "hf_alpha",
+    "i": "if_sara",
+    "j": "jf_alpha",
+    "p": "pf_dora",
+    "z": "zf_xiaoxiao",
+}
+"""The voice that speaks a language when none is named."""
+
+
+class KokoroOptions(synthesize.Options):
+    model: Literal["int8", "fp32"] = Field("int8", description="weights: int8 for processors, fp32 for GPUs")
+
+
+class Kokoro(Engine):
+    """Kokoro-82M. Its graph holds nothing random: the same phonemes give the same samples."""
+
+    name = "kokoro"
+    operation = "synthesize"
+    version = 1
+    Options = KokoroOptions
+    languages = tuple(phonemes.LANGUAGES.values())
+    rate_hz = 24000
+    max_chars = 350
+    cost_s = 0.03
+
+    def models(self, options: BaseOptions) -> tuple[str, ...]:
+        assert isinstance(options, KokoroOptions)
+        return f"kokoro-{options.model}", "kokoro-voices"
+
+    def weights(self, options: BaseOptions) -> str:
+        mix, _ = self._said_by(options)
+        return f"{models.identity(self.models(options)[0])}+{voices.pack_digest(self.name, mix)}"
+
+    def check(self, item: Item) -> None:
+        self._said_by(item.options)
+
+    def load(self, place: Place) -> None:
+        self._place, self._lock = place, threading.Lock()
+        self._sessions: dict[str, Any] = {}
+        self._pack = lru_cache(maxsize=64)(self._read_pack)
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        return [self._speak(str(piece.inputs["text"]), piece.options) for piece in pieces]
+
+    def close(self) -> None:
+        self._sessions.clear()
+        self._pack.cache_clear()
+
+    def _said_by(self, options: BaseOptions) -> tuple[voices.Mix, str]:
+        """The voices of the options, and Kokoro's letter for the language. The heaviest voice decides what is not said."""
+        assert isinstance(options, KokoroOptions)
+        name = options.voice or VOICES[phonemes.letter(options.language, "a")]
+        mix = voices.resolve(self.name, name)
+        heaviest = max(mix, key=lambda part: part[1])[0]
+        return mix, phonemes.letter(options.language, heaviest[0])
+
+    def _speak(self, text: str, options: KokoroOptions) -> Outcome:
+        mix, language = self._said_by(options)
+        said = phonemes.phonemes(text, language)
+        if not any(symbol.isalpha() for symbol in said):
+            return Failure("empty_text", f"nothing in {text[:40]!r} can be spoken", "text")
+        session, pack = self._session(f"kokoro-{options.model}"), self._pack(mix)
+        tokens, style, speed = (given.name for given in session.get_inputs())
+        heard = []
+        for part in _cut(said):
+            ids = [phonemes.ALPHABET[symbol] for symbol in part]
+            inputs = {
+                tokens: np.array([[0, *ids, 0]], np.int64),
+                style: pack[len(ids) - 1],
+                speed: np.array([options.speed], np.float32),
+            }
+            heard.append(np.asarray(session.run(None, inputs)[0], np.float32).reshape(-1))
+        return Result(outputs={"audio": Audio(np.concatenate(heard)[None], self.rate_hz)})
+
+    def _session(self, model_id: str) -> Any:
+        with self._lock:
+            if model_id not in self._sessions:
+                row = models.known(model_id)
+                path = models.folder(model_id, self._place.models_dir) / row.files[0].name
+                self._sessions[model_id] = open_session(path, self._place)
+            return self._sessions[model_id]
+
+    def _read_pack(self, mix: voices.Mix) -> np.ndarray:
+        """The weighted styles of a mix, float32 of shape (510, 1, 256): one row for each length in tokens."""
+        folder = models.folder("kokoro-voices", self._place.models_dir)
+        mixed = np.zeros((MAX_TOKENS, 1, 256), np.float32)
+        for id, weight in mix:
+            mixed += np.float32(weight) * np.fromfile(folder / f"{id}.bin", "<f4").reshape(mixed.shape)
+        return mixed
+
+
+def _cut(said: str) -> Iterator[str]:
+    """Phonemes in parts the model takes, cut after a sentence, else a clause, else a word."""
+    while len(said) > MAX_TOKENS:
+        ends = (max(said.rfind(mark, MAX_TOKENS // 2, MAX_TOKENS) for mark in marks) for marks in (".!?…", ",;:—", " "))
+        end = next((end + 1 for end in ends if end >= 0), MAX_TOKENS)
+        yield said[:end].strip()
+        said = said[end:].strip()
+    if said:
+        yield said

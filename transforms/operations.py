@@ -1,0 +1,86 @@
+"""Operations are one table: the command line, the manifest's columns, the API and the docs derive from it.
+
+To add one: a row here and a module with `Options`, `split` and `join` (see `transforms/synthesize.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Literal, Protocol, cast
+
+from transforms.engine import Engine
+from transforms.errors import WavemillError, near
+from transforms.options import Options
+from transforms.records import Audio, Item, Piece, Result
+
+AUDIO_ALIASES = ("audio", "audio_filepath", "path", "file_name", "uri")
+
+
+class OperationModule(Protocol):
+    """What the module of an operation holds: the steps around its engines."""
+
+    Options: type[Options]
+    VERSION: int
+    """Version of preparation, splitting and joining: part of every item's identity."""
+
+    def split(self, item: Item, inputs: Mapping[str, str | Audio], engine: Engine) -> list[Piece]:
+        """Pieces under the engine's limit, in order. Raises WavemillError for an item nothing can be made of."""
+
+    def join(self, item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine: Engine) -> Result:
+        """The item's result from those of its pieces."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A row: `inputs` maps each input's name to `text` or `audio`; the first is the one that is split and measured."""
+
+    name: str
+    inputs: Mapping[str, Literal["text", "audio"]]
+    output: Literal["audio", "text"]
+    unit: Literal["char", "audio_s"]
+    default_engine: str
+    summary: str
+    example: str
+
+    @property
+    def module(self) -> OperationModule:
+        return cast(OperationModule, import_module(f"transforms.{self.name}"))
+
+    @property
+    def main_input(self) -> str:
+        return next(iter(self.inputs))
+
+
+OPERATIONS: dict[str, Operation] = {
+    row.name: row
+    for row in (
+        Operation(
+            name="synthesize",
+            inputs={"text": "text"},
+            output="audio",
+            unit="char",
+            default_engine="kokoro",
+            summary="Speak text.",
+            example='wavemill synthesize "Hello there" -o hello.mp3 --voice af_bella',
+        ),
+        Operation(
+            name="transcribe",
+            inputs={"audio": "audio"},
+            output="text",
+            unit="audio_s",
+            default_engine="faster-whisper",
+            summary="Write down what is said.",
+            example="wavemill transcribe talk.mp3 -o talk.srt",
+        ),
+    )
+}
+
+
+def operation(name: str) -> Operation:
+    """The row of that name (`convert-voice` finds `convert_voice`). Raises `bad_usage` with the near ones."""
+    found = OPERATIONS.get(name.replace("-", "_"))
+    if found is None:
+        raise WavemillError("bad_usage", f"unknown operation {name!r}; there are {', '.join(OPERATIONS)}{near(name, OPERATIONS)}")
+    return found

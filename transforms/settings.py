@@ -1,0 +1,32 @@
+"""Where things run: one frozen value, built once in each entry point from `WAVEMILL_*` and passed on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wavemill"
+
+
+class Settings(BaseSettings):
+    """Every field is also an environment variable, `WAVEMILL_` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="WAVEMILL_", frozen=True, extra="ignore")
+
+    models_dir: Path = Field(default_factory=lambda: _cache() / "models", description="where weights are kept")
+    dev_dir: Path = Field(default_factory=lambda: _cache() / "dev", description="where `wavemill dev` keeps services")
+    device: Literal["cpu", "cuda", "mps"] = Field("cpu", description="where engines run")
+    workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, description="engine threads")
+    pull: bool = Field(True, description="fetch missing weights before a run")
+    max_chars: int = Field(200_000, ge=1, description="longest text of one item, in characters")
+    max_audio_h: float = Field(12.0, gt=0, description="longest audio of one item, in hours")
+    max_input_bytes: int = Field(8 << 30, ge=1, description="largest input file")
+    hub_timeout_s: float = Field(5.0, gt=0, description="how long to wait for the model hub before the packages")
+    storage_patience_s: float = Field(60.0, ge=0, description="how long a storage error is retried before the run stops")
+    lease_ttl_s: float = Field(60.0, gt=0, description="a lease without a heartbeat for this long is dead")

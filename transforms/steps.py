@@ -1,0 +1,241 @@
+"""The steps every item goes through, each from a list to a list of the same length in the same order.
+
+A `Failure` passes through untouched; bad data becomes a `Failure`; only a broken system raises. Batch runs, Kafka loops
+and requests call the same steps: check, fetch, split, infer, join, encode (and then a sink's store).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from typing import Any, NamedTuple, cast
+
+from transforms.engine import Engine
+from transforms.errors import WavemillError
+from transforms.operations import Operation
+from transforms.options import AudioOptions
+from transforms.records import Audio, Failure, Outcome, Piece, Result, Work
+from transforms.settings import Settings
+
+Flow = list[Work | Failure]
+OnPieces = Callable[[Sequence[Piece], float], None]
+Answer = tuple[Outcome, float]
+
+
+class Inferred(NamedTuple):
+    """What the engine made of one item: an outcome a piece, and the compute seconds they took."""
+
+    pieces: Sequence[Piece]
+    results: Sequence[Outcome]
+    seconds: float
+
+
+class Stopped(Exception):
+    """The run was asked to stop; what is unfinished stays undone."""
+
+
+def failure_of(error: WavemillError) -> Failure:
+    """The error as data, or the error raised again when it is the system's."""
+    if error.kind in ("system", "usage"):
+        raise error
+    return Failure(error.code, error.detail, error.field)
+
+
+def each(works: Iterable[Work | Failure], act: Callable[[Work], Any], pool: Executor | None = None) -> Flow:
+    """Every work with the payload `act` makes of it; what `act` raises of an item is its Failure."""
+
+    def one(work: Work | Failure) -> Work | Failure:
+        if isinstance(work, Failure):
+            return work
+        try:
+            return Work(work.item, act(work))
+        except WavemillError as error:
+            return failure_of(error)
+
+    return list(pool.map(one, works)) if pool else [one(work) for work in works]
+
+
+def check(works: Flow, operation: Operation, engine: Engine, settings: Settings) -> Flow:
+    """Refuse what cannot work before a byte is read: voices, languages, texts that are too long."""
+    texts = [name for name, kind in operation.inputs.items() if kind == "text"]
+
+    def act(work: Work) -> None:
+        engine.check(work.item)
+        for name in texts:
+            given = work.item.inputs.get(name)
+            if given and given.kind == "text" and len(given.value) > settings.max_chars:
+                raise WavemillError("text_too_long", f"{len(given.value)} characters, more than {settings.max_chars}", name)
+
+    return each(works, act)
+
+
+def fetch(works: Flow, operation: Operation, engine: Engine, settings: Settings, pool: Executor | None = None) -> Flow:
+    """Payload: `{input name: text or Audio}`, audio at the engine's rate and channels."""
+
+    def act(work: Work) -> dict[str, str | Audio]:
+        return {
+            name: given.value if given.kind == "text" else _fetch(name, given.value, given.version, operation, engine, settings)
+            for name, given in work.item.inputs.items()
+        }
+
+    return each(works, act, pool)
+
+
+def _fetch(name: str, uri: str, version: str, operation: Operation, engine: Engine, settings: Settings) -> str | Audio:
+    from transforms import storage
+
+    with storage.open_input(uri) as opened:
+        if version and opened.version and version != opened.version and not version.startswith("sha256:"):
+            raise WavemillError("input_changed", f"{uri} is not the version that was planned; run again to plan it anew", name)
+        if opened.bytes > settings.max_input_bytes:
+            raise WavemillError("audio_too_large", f"{uri}: {opened.bytes} bytes, more than {settings.max_input_bytes}", name)
+        if operation.inputs[name] == "text":
+            return opened.file.read(4 * settings.max_chars + 1).decode("utf-8", errors="replace")
+        from transforms import codec
+
+        return codec.decode(opened.file, engine.rate_hz or None, engine.channels or None, settings.max_audio_h * 3600)
+
+
+def split(works: Flow, operation: Operation, engine: Engine) -> Flow:
+    """Payload: the list of pieces, each under the engine's limit."""
+    module = operation.module
+    return each(works, lambda work: module.split(work.item, work.payload, engine))
+
+
+def infer(
+    works: Flow,
+    engine: Engine,
+    pool: Executor | None = None,
+    stop: threading.Event | None = None,
+    on_pieces: OnPieces | None = None,
+) -> Flow:
+    """Payload: `Inferred`. Pieces of all items share batches; a failing batch is split down to the bad piece.
+
+    Raises `Stopped` when `stop` is set, within the piece at hand.
+    """
+    call = _Call(engine, stop or threading.Event(), on_pieces)
+    live = [work for work in works if isinstance(work, Work)]
+    first = [work.payload[:1] if _leads(engine, work) else work.payload for work in live]
+    answers = _run(call, first, pool)
+    rest = [_led(engine, work.payload, done) if _leads(engine, work) else [] for work, done in zip(live, answers, strict=True)]
+    if any(rest):
+        answers = [a + b for a, b in zip(answers, _run(call, rest, pool), strict=True)]
+    finished = iter(answers)
+    return [work if isinstance(work, Failure) else _gather(work, next(finished)) for work in works]
+
+
+def _gather(work: Work, answers: Sequence[Answer]) -> Work | Failure:
+    outcomes = [outcome for outcome, _ in answers]
+    bad = next((outcome for outcome in outcomes if isinstance(outcome, Failure)), None)
+    return bad or Work(work.item, Inferred(work.payload, outcomes, sum(seconds for _, seconds in answers)))
+
+
+def _leads(engine: Engine, work: Work) -> bool:
+    """Whether the first piece must be heard before the others: it fixes options the user left open."""
+    return len(work.payload) > 1 and any(getattr(work.item.options, name) is None for name in engine.carry)
+
+
+def _led(engine: Engine, pieces: Sequence[Piece], done: Sequence[Answer]) -> list[Piece]:
+    lead = done[0][0]
+    if isinstance(lead, Failure):
+        return []
+    found = {name: lead.fields.get(name) for name in engine.carry if getattr(pieces[0].options, name) is None}
+    options = pieces[0].options.model_copy(update=found)
+    return [replace(piece, options=options) for piece in pieces[1:]]
+
+
+def _run(call: _Call, pieces_of: Sequence[Sequence[Piece]], pool: Executor | None) -> list[list[Answer]]:
+    flat = [piece for pieces in pieces_of for piece in pieces]
+    batches = list(_batches(flat, call.engine.max_batch))
+    if pool is None:
+        answers = iter([answer for batch in batches for answer in call(batch)])
+    else:
+        futures: list[Future[list[Answer]]] = [pool.submit(call, batch) for batch in batches]
+        try:
+            answers = iter([answer for future in futures for answer in future.result()])
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+    return [[next(answers) for _ in pieces] for pieces in pieces_of]
+
+
+def _batches(pieces: Sequence[Piece], most: int) -> Iterable[Sequence[Piece]]:
+    start = 0
+    for index in range(1, len(pieces) + 1):
+        if index == len(pieces) or index - start >= most or _differ(pieces[index], pieces[start]):
+            yield pieces[start:index]
+            start = index
+
+
+def _differ(a: Piece, b: Piece) -> bool:
+    return a.options is not b.options and a.options != b.options
+
+
+class _Call:
+    """One engine call over a batch, with what a batch's failure means."""
+
+    def __init__(self, engine: Engine, stop: threading.Event, on_pieces: OnPieces | None) -> None:
+        self.engine, self.stop, self.on_pieces = engine, stop, on_pieces
+
+    def __call__(self, batch: Sequence[Piece]) -> list[Answer]:
+        began = time.perf_counter()
+        outcomes = self._bisect(batch)
+        seconds = time.perf_counter() - began
+        if self.on_pieces:
+            self.on_pieces(batch, seconds)
+        return [(outcome, seconds / len(batch)) for outcome in outcomes]
+
+    def _bisect(self, batch: Sequence[Piece]) -> list[Outcome]:
+        if self.stop.is_set():
+            raise Stopped
+        try:
+            outcomes = self.engine.run(batch)
+            if len(outcomes) != len(batch):
+                raise RuntimeError(f"{self.engine.name} gave {len(outcomes)} outcomes for {len(batch)} pieces")
+            return outcomes
+        except WavemillError as error:
+            if error.kind in ("system", "usage"):
+                raise
+            failure = Failure(error.code, error.detail, error.field)
+        except MemoryError as error:
+            failure = Failure("out_of_memory", f"{self.engine.name}: {error}")
+        except Exception as error:  # a model may raise anything; what it raises is about these pieces
+            failure = Failure("engine_error", f"{self.engine.name}: {type(error).__name__}: {error}"[:500])
+        if len(batch) == 1:
+            return [failure]
+        half = len(batch) // 2
+        return self._bisect(batch[:half]) + self._bisect(batch[half:])
+
+
+def join(works: Flow, operation: Operation, engine: Engine) -> Flow:
+    """Payload: the item's `Result`, with `Audio` or `Encoded` outputs."""
+    module = operation.module
+    return each(works, lambda work: module.join(work.item, work.payload.pieces, work.payload.results, engine))
+
+
+def encode(works: Flow) -> Flow:
+    """Payload: the `Result` with every output `Encoded`; measured loudness joins its fields."""
+    return each(works, _encode)
+
+
+def _encode(work: Work) -> Result:
+    result: Result = work.payload
+    if not any(isinstance(output, Audio) for output in result.outputs.values()):
+        return result
+    from transforms import codec
+
+    options = cast(AudioOptions, work.item.options)
+    outputs, fields = dict(result.outputs), dict(result.fields)
+    for name, output in result.outputs.items():
+        if isinstance(output, Audio):
+            if options.loudness is not None:
+                from transforms import loudness
+
+                output, measured = loudness.normalize(output, options.loudness, options.true_peak)
+                fields |= {"lufs": round(measured.lufs, 2), "true_peak_dbtp": round(measured.true_peak_dbtp, 2)}
+            outputs[name] = codec.encode(output, options)
+    return Result(fields, outputs)

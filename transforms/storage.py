@@ -1,0 +1,375 @@
+"""Reading inputs and keeping outputs, through fsspec: the one place that knows local disk from object storage."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, BinaryIO, NoReturn
+
+import fsspec
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+
+from transforms.errors import WavemillError
+
+BATCH = 32
+"""Requests to object storage in flight at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One listed file: its URL, its size, its version (ETag, or size and mtime) and when it was written."""
+
+    url: str
+    bytes: int
+    version: str
+    modified_s: float
+
+
+def protocol(url: str) -> str:
+    return url.split("://", 1)[0] if "://" in url else "file"
+
+
+def is_local(url: str) -> bool:
+    return protocol(url) in ("file", "local")
+
+
+@cache
+def _filesystem(name: str) -> Any:
+    if name in ("s3", "s3a"):
+        return fsspec.filesystem("s3", use_listings_cache=False, config_kwargs={"max_pool_connections": 2 * BATCH})
+    try:
+        return fsspec.filesystem(name, use_listings_cache=False)
+    except (ValueError, ImportError) as error:
+        raise WavemillError("bad_usage", f"cannot reach {name}:// URLs: {error}") from None
+
+
+def filesystem(url: str) -> Any:
+    """The fsspec filesystem of a URL, one a process. Raises `bad_usage` for an unknown protocol."""
+    return _filesystem("file" if is_local(url) else protocol(url))
+
+
+def canonical(url: str, base: str = "") -> str:
+    """An absolute path for local files, else the URL; a relative one is taken against `base` (a folder's URL)."""
+    if "://" not in url and not os.path.isabs(url) and base:
+        url = f"{base.rstrip('/')}/{url}"
+    if is_local(url):
+        return os.path.abspath(url.split("://", 1)[1] if "://" in url else url)
+    scheme, rest = url.split("://", 1)
+    parts: list[str] = []
+    for part in rest.split("/"):
+        if part == "..":
+            parts = parts[:1] + parts[1:-1]
+        elif part != ".":
+            parts.append(part)
+    return f"{scheme}://{'/'.join(parts)}"
+
+
+def _version(info: Mapping[str, Any]) -> str:
+    tag = info.get("ETag") or info.get("etag")
+    if tag:
+        return str(tag).strip('"')
+    if "mtime" in info:
+        return f"{info['size']}-{info['mtime']}"
+    return ""
+
+
+def _network_errors() -> tuple[type[BaseException], ...]:
+    found: list[type[BaseException]] = [OSError, TimeoutError]
+    for module, name in (("botocore.exceptions", "BotoCoreError"), ("botocore.exceptions", "ClientError"), ("aiohttp", "ClientError")):
+        if module in sys.modules:
+            found.append(getattr(sys.modules[module], name))
+    return tuple(found)
+
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def reading(url: str) -> Iterator[None]:
+    """Turns what goes wrong while an input is read into `input_not_found`, `_forbidden` or `_unavailable`."""
+    try:
+        yield
+    except WavemillError:
+        raise
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise WavemillError("input_not_found", f"{url}: no such file") from error
+    except PermissionError as error:
+        raise WavemillError("input_forbidden", f"{url}: permission denied") from error
+    except _network_errors() as error:
+        raise WavemillError("input_unavailable", f"{url}: {type(error).__name__}: {error}") from error
+
+
+def _raise_system(url: str, error: BaseException) -> NoReturn:
+    if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS):
+        raise WavemillError("storage_forbidden", f"{url}: permission denied") from error
+    if isinstance(error, OSError) and error.errno in _FULL:
+        raise WavemillError("storage_full", f"{url}: no space left; free some, then run the same command again") from error
+    raise WavemillError("storage_unavailable", f"{url}: {type(error).__name__}: {error}") from error
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether waiting may help: not for what is gone, forbidden or full."""
+    if isinstance(error, OSError) and error.errno in (*_FULL, errno.EROFS, errno.ENOTDIR):
+        return False
+    return isinstance(error, _network_errors()) and not isinstance(error, FileNotFoundError | PermissionError | FileExistsError)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """An input opened for reading: a seekable binary file and the version it was opened at."""
+
+    file: BinaryIO
+    version: str
+    bytes: int
+
+
+@contextmanager
+def open_input(url: str) -> Iterator[Opened]:
+    """Open one input. Raises `input_not_found`, `input_forbidden` or `input_unavailable`, also while it is read."""
+    with reading(url):
+        if is_local(url):
+            with open(url.split("://", 1)[-1], "rb") as file:
+                stat = os.fstat(file.fileno())
+                yield Opened(file, f"{stat.st_size}-{stat.st_mtime}", stat.st_size)
+        else:
+            fs = filesystem(url)
+            info = fs.info(url)
+            size = int(info.get("size") or 0)
+            cached = "readahead" if size > (32 << 20) else "all"
+            with fs.open(url, "rb", cache_type=cached if size else "bytes") as file:
+                yield Opened(file, _version(info), size)
+
+
+def list_folder(url: str, recursive: bool = False) -> list[Entry]:
+    """The files of a folder, by name. Raises `input_not_found`, `input_forbidden` or `input_unavailable`."""
+    with reading(url):
+        if is_local(url):
+            return _list_local(url.split("://", 1)[-1], recursive)
+        fs = filesystem(url)
+        if recursive:
+            found = list(fs.find(url, detail=True).values())
+        else:
+            found = [info for info in fs.ls(url, detail=True) if info["type"] == "file"]
+        scheme = protocol(url)
+        names = ((info["name"] if "://" in info["name"] else f"{scheme}://{info['name']}", info) for info in found)
+        return sorted((_entry(name, info) for name, info in names if not name.endswith("/")), key=lambda entry: entry.url)
+
+
+def glob(url: str) -> list[Entry]:
+    """The files that a pattern with `*`, `?` or `[...]` names, by name."""
+    with reading(url):
+        fs, scheme = filesystem(url), protocol(url)
+        found = fs.glob(url, detail=True)
+        prefix = "" if is_local(url) else f"{scheme}://"
+        return sorted((_entry(prefix + name, info) for name, info in found.items() if info["type"] == "file"), key=lambda e: e.url)
+
+
+def _entry(name: str, info: Mapping[str, Any]) -> Entry:
+    modified = info.get("LastModified") or info.get("mtime") or 0.0
+    seconds = modified.timestamp() if hasattr(modified, "timestamp") else float(modified)
+    return Entry(name, int(info.get("size") or 0), _version(info), seconds)
+
+
+def _list_local(path: str, recursive: bool) -> list[Entry]:
+    found, folders = [], [path]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    if recursive:
+                        folders.append(entry.path)
+                else:
+                    stat = entry.stat()
+                    found.append(Entry(entry.path, stat.st_size, f"{stat.st_size}-{stat.st_mtime}", stat.st_mtime))
+    return sorted(found, key=lambda entry: entry.url)
+
+
+class Store:
+    """A folder at a URL in which a run keeps what it makes. Names are relative; every write is whole or not at all.
+
+    Raises `storage_full`, `storage_forbidden`, or, after `patience_s` seconds of retries, `storage_unavailable`.
+    """
+
+    def __init__(self, url: str, patience_s: float = 60.0) -> None:
+        self.url = canonical(url).rstrip("/") or "/"
+        self.patience_s = patience_s
+        self.local = Path(self.url) if is_local(self.url) else None
+        self._fs = filesystem(self.url)
+        self._made: set[str] = set()
+
+    def __reduce__(self) -> tuple[type[Store], tuple[str, float]]:
+        return Store, (self.url, self.patience_s)
+
+    def path(self, name: str) -> str:
+        return f"{self.url}/{name}"
+
+    def _attempt(self, name: str, action: Callable[[], Any]) -> Any:
+        try:
+            try:
+                return action()  # the common case, without the cost of a retrying call
+            except _network_errors() as error:
+                if not _passes(error) or not self.patience_s:
+                    raise
+            return self._patient()(action)
+        except (FileNotFoundError, FileExistsError):
+            raise
+        except _network_errors() as error:
+            _raise_system(self.path(name), error)
+
+    def _patient(self) -> Retrying:
+        return Retrying(
+            retry=retry_if_exception(_passes),
+            stop=stop_after_delay(self.patience_s),
+            wait=wait_exponential_jitter(multiplier=0.2, max=5.0),
+            reraise=True,
+        )
+
+    def _writing(self, name: str, action: Callable[[], Any]) -> Any:
+        try:
+            return self._attempt(name, action)
+        except FileNotFoundError as error:
+            _raise_system(self.path(name), error)
+
+    def _place(self, name: str) -> str:
+        path = self.path(name)
+        folder = os.path.dirname(path)
+        if folder not in self._made:
+            os.makedirs(folder, exist_ok=True)
+            self._made.add(folder)
+        return path
+
+    def _write_local(self, name: str, data: bytes) -> None:
+        path = self._place(name)
+        part = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp"
+        try:
+            handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+            try:
+                view = memoryview(data)
+                while view:
+                    view = view[os.write(handle, view) :]
+            finally:
+                os.close(handle)
+            os.replace(part, path)
+        except OSError:
+            self._made.discard(os.path.dirname(path))
+            Path(part).unlink(missing_ok=True)
+            raise
+
+    def write(self, name: str, data: bytes) -> None:
+        if self.local:
+            self._writing(name, lambda: self._write_local(name, data))
+        else:
+            self._writing(name, lambda: self._fs.pipe_file(self.path(name), data))
+
+    def write_many(self, files: Mapping[str, bytes]) -> None:
+        if self.local:
+            for name, data in files.items():
+                self.write(name, data)
+        elif files:
+            paths = {self.path(name): data for name, data in files.items()}
+            self._writing(next(iter(files)), lambda: self._fs.pipe(paths, batch_size=BATCH))
+
+    def flush(self) -> None:
+        """On local disk, what was written is on the disk afterwards; object storage has it already."""
+        if self.local:
+            os.sync()
+
+    def create(self, name: str, data: bytes) -> bool:
+        """Write only if nothing is there; false when something is."""
+        try:
+            if self.local:
+                self._writing(name, lambda: self._create_local(name, data))
+            else:
+                self._writing(name, lambda: self._fs.pipe_file(self.path(name), data, mode="create"))
+        except FileExistsError:
+            return False
+        return True
+
+    def _create_local(self, name: str, data: bytes) -> None:
+        path = self._place(name)
+        part = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp"
+        Path(part).write_bytes(data)
+        try:
+            os.link(part, path)
+        finally:
+            os.unlink(part)
+
+    def read(self, name: str) -> bytes | None:
+        """The file's bytes, or None where there is none."""
+        try:
+            data: bytes = self._attempt(name, lambda: self._fs.cat_file(self.path(name)))
+        except FileNotFoundError:
+            return None
+        return data
+
+    def exists(self, name: str) -> bool:
+        if self.local:
+            return os.path.exists(self.path(name))
+        return bool(self._attempt(name, lambda: self._fs.exists(self.path(name))))
+
+    def list(self, name: str) -> list[Entry]:
+        """Every file below a folder, without temporary ones; entry URLs are names relative to this store."""
+        try:
+            found = self._attempt(name, lambda: list_folder(self.path(name), recursive=True))
+        except WavemillError as error:
+            if error.code == "input_not_found":
+                return []
+            _raise_system(self.path(name), error.__cause__ or error)
+        start = len(self.url) + 1
+        return [Entry(e.url[start:], e.bytes, e.version, e.modified_s) for e in found if not e.url.endswith(".tmp")]
+
+    def remove(self, names: Sequence[str]) -> None:
+        """Remove files; those that are gone already do not matter."""
+        if self.local:
+            for name in names:
+                self._writing(name, lambda name=name: Path(self.path(name)).unlink(missing_ok=True))
+        elif names:
+            self._writing(names[0], lambda: self._fs.rm([self.path(name) for name in names]))
+
+    def upload(self, path: Path, name: str) -> None:
+        """Put a local file here, whole or not at all (one rename, or a completed multipart upload)."""
+        if self.local:
+            self._writing(name, lambda: self._upload_local(path, name))
+        else:
+            self._writing(name, lambda: self._fs.put_file(str(path), self.path(name)))
+
+    def _upload_local(self, path: Path, name: str) -> None:
+        target = self._place(name)
+        part = f"{target}.{os.getpid()}-{threading.get_ident()}.tmp"
+        try:
+            shutil.copyfile(path, part)
+            os.replace(part, target)
+        finally:
+            Path(part).unlink(missing_ok=True)
+
+    def fetch(self, names: Sequence[str], folder: Path) -> list[Path]:
+        """Local paths of the named files: themselves on local disk, else copies in `folder`."""
+        if self.local:
+            return [self.local / name for name in names]
+        targets = [folder / name for name in names]
+        for parent in {target.parent for target in targets}:
+            parent.mkdir(parents=True, exist_ok=True)
+        missing = [(name, target) for name, target in zip(names, targets, strict=True) if not target.exists()]
+        for start in range(0, len(missing), 8 * BATCH):
+            chunk = missing[start : start + 8 * BATCH]
+            paths = [self.path(name) for name, _ in chunk]
+            self._writing(chunk[0][0], lambda paths=paths, chunk=chunk: self._fs.get(paths, [str(t) for _, t in chunk], batch_size=BATCH))
+        return targets
+
+    def sweep(self, older_than_s: float) -> None:
+        """Remove temporary files that a killed process left."""
+        import time
+
+        if self.local and self.local.exists():
+            limit = time.time() - older_than_s
+            for entry in _list_local(str(self.local), recursive=True):
+                if entry.url.endswith(".tmp") and entry.modified_s < limit:
+                    Path(entry.url).unlink(missing_ok=True)
