@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +19,7 @@ from transforms.records import Audio
 
 _RATES_HZ = (100, 1_536_000)
 _MOST_CHANNELS = 64
+_LOUDEST = 1000.0
 
 
 def decode(
@@ -105,29 +106,19 @@ def _limited(parts: Iterator[tuple[Block, int]], max_s: float) -> Iterator[tuple
     for block, rate_hz in parts:
         _check(rate_hz, block.shape[0])
         read_s += block.shape[1] / rate_hz
-        if read_s > max_s:
+        if read_s > max_s + 1e-6:
             raise WavemillError("audio_too_long", f"longer than {max_s:g} s")
         yield block, rate_hz
 
 
 def _convert(parts: Iterator[tuple[Block, int]], rate_hz: int, channels: int) -> Iterator[Block]:
     """Mixed, then resampled: a new stream of soxr wherever the rate changes, as in files that were joined."""
-    following = next(parts, None)
-    while following is not None:
-        from_hz = following[1]
-
-        def same_rate(block: Block) -> Iterator[Block]:
-            nonlocal following
-            yield _finite(mix(block, channels))
-            for following in parts:
-                if following[1] != from_hz:
-                    return
-                yield _finite(mix(following[0], channels))
-            following = None
-
-        yield from resample(same_rate(following[0]), from_hz, rate_hz, channels)
+    for from_hz, same in groupby(parts, key=lambda part: part[1]):
+        yield from resample((mix(_sane(block), channels) for block, _ in same), from_hz, rate_hz, channels)
 
 
-def _finite(block: Block) -> Block:
-    """Float files can hold NaN and infinity, which a resampler would smear over what is sound."""
-    return block if np.isfinite(block).all() else np.nan_to_num(block, nan=0.0, posinf=1.0, neginf=-1.0)
+def _sane(block: Block) -> Block:
+    """Float files can hold NaN, infinity and 1e38, which a resampler would smear over what is sound."""
+    if np.abs(block).max(initial=0.0) <= _LOUDEST:
+        return block
+    return np.clip(np.nan_to_num(block, nan=0.0), -1.0, 1.0)

@@ -82,6 +82,16 @@ def declared_s(stream: Any, file: IO[bytes]) -> float | None:
     return None
 
 
+def duration_s(stream: Any, file: IO[bytes]) -> float:
+    """The declared length, or that of all packets together: nothing is decoded, but then the whole file is read."""
+    known = declared_s(stream, file)
+    if known is None and stream.container.format.name == "ogg" and stream.duration:
+        known = float(stream.duration * stream.time_base)
+    if known is not None:
+        return known
+    return float(sum((packet.duration or 0) * packet.time_base for packet in stream.container.demux(stream)))
+
+
 def _counts_frames(file: IO[bytes]) -> bool:
     """Whether the first frame of an MP3 is the one that counts the others (Xing, Info, VBRI)."""
     file.seek(0)
@@ -110,7 +120,7 @@ def read_blocks(stream: Any, file: IO[bytes], size: int) -> Iterator[tuple[Block
             continue
         good += 1
         for frame in decoded:
-            first = first or frame
+            first = frame if first is None else first
             last = frame
             frames += frame.samples
             now = (frame.sample_rate, frame.layout.nb_channels, frame.format.name)
@@ -170,5 +180,6 @@ def _to_float(arrays: list[Block], channels: int, form: str) -> Block:
         joined = joined.reshape(-1, channels).T
     if form.startswith("u8"):
         joined = joined.astype(np.int16) - 128
-    scaled: Block = np.multiply(joined, np.float32(_SCALES[form.removesuffix("p")]), dtype=np.float32, casting="same_kind")
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaled: Block = np.multiply(joined, np.float32(_SCALES[form.removesuffix("p")]), dtype=np.float32, casting="same_kind")
     return scaled

@@ -67,8 +67,14 @@ class Engine:
     """Most pieces in one `run`."""
     cost_s: ClassVar[float] = 0.01
     """Compute seconds a unit (a character or a second of audio), fixed so that work units are the same everywhere."""
+    gated: ClassVar[bool] = False
+    """Real speech: each piece's edges are trimmed, and a piece that is mostly silent or of an implausible length fails."""
     carry: ClassVar[tuple[str, ...]] = ()
     """Options that, when unset, the first piece's result fixes for the item's other pieces (a detected language)."""
+
+    def language(self, options: Options) -> str:
+        """The language of what these options speak: the one that is set, else that of the voice (`en` unless overridden)."""
+        return getattr(options, "language", None) or "en"
 
     def models(self, options: Options) -> tuple[str, ...]:
         """Rows of the weights table that these options need."""

@@ -57,7 +57,7 @@ class Audio:
 class Piece:
     """What an engine sees: inputs under its limit, the item's options, and a seed for what is random.
 
-    `start_s` is where an audio piece begins in its item, `pause_s` the silence that follows a text piece.
+    `start_s` is where an audio piece begins in its item; `lead_s` and `pause_s` are the silences before and after a text piece.
     """
 
     inputs: Mapping[str, str | Audio]
@@ -65,6 +65,7 @@ class Piece:
     seed: int
     start_s: float = 0.0
     pause_s: float = 0.0
+    lead_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -288,7 +288,7 @@ class Store:
             if self.local:
                 self._writing(name, lambda: self._create_local(name, data))
             else:
-                self._writing(name, lambda: self._fs.pipe_file(self.path(name), data, mode="create"))
+                self._writing(name, lambda: self._create_object(name, data))
         except FileExistsError:
             return False
         return True
@@ -301,6 +301,15 @@ class Store:
             os.link(part, path)
         finally:
             os.unlink(part)
+
+    def _create_object(self, name: str, data: bytes) -> None:
+        try:
+            self._fs.pipe_file(self.path(name), data, mode="create")
+        except OSError as error:
+            answer = getattr(error.__cause__, "response", {})
+            if answer.get("Error", {}).get("Code") in ("PreconditionFailed", "ConditionalRequestConflict"):
+                raise FileExistsError(name) from error
+            raise
 
     def read(self, name: str) -> bytes | None:
         """The file's bytes, or None where there is none."""

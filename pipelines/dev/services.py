@@ -67,23 +67,23 @@ def up(name: str, dev_dir: Path) -> tuple[Running, bool]:
         last = process.load(folder)
         # the ports of last time, so that a shell's exported variables stay true
         ports = last.ports if last and process.are_free(last.ports.values()) else service.choose_ports()
-        environment = {
-            name: value for name, value in os.environ.items() if name in ("PATH", "HOME", "TMPDIR")
-        } | service.environment(ports)
-        running = process.spawn(service.command(folder, ports), environment, folder, ports)
-        _wait(name, service, running)
-        return running, True
+        return start(name, folder, ports), True
 
 
-def _wait(name: str, service: Service, running: Running) -> None:
+def start(name: str, folder: Path, ports: Mapping[str, int]) -> Running:
+    """The service started in `folder`, ready to use. Raises `storage_unavailable` if it does not come up."""
+    service = find_service(name)
+    inherited = {variable: os.environ[variable] for variable in ("HOME", "PATH", "TMPDIR") if variable in os.environ}
+    running = process.spawn(service.command(folder, ports), inherited | service.environment(ports), folder, ports)
     deadline = time.monotonic() + START_PATIENCE_S
-    while not service.answers(running.ports):
+    while not service.answers(ports):
         ended = process.find(running) is None
         if ended or time.monotonic() > deadline:
             process.stop(running)
             why = "ended at once" if ended else f"did not answer within {START_PATIENCE_S:g} s"
             raise WavemillError("storage_unavailable", f"{name} {why}; its log is {running.log}")
         time.sleep(0.1)
+    return running
 
 
 def down(name: str, dev_dir: Path) -> bool:

@@ -1,0 +1,101 @@
+"""What every test may use: a real S3 server, a fresh OUT on disk and on S3, and an environment of the suite's own."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Generator, Iterator
+from itertools import count
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+from pipelines.dev import process, s3 as seaweedfs, services
+from transforms import models
+from transforms.settings import Settings
+
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.register_profile("explore", deadline=None, max_examples=2_000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+S3_PORTS = pytest.StashKey[dict[str, int]]()
+S3_VERSION = pytest.StashKey[str]()
+_numbers = count()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Point everything at the suite's own services before anything can reach a real one."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "WAVEMILL_")) and name != "WAVEMILL_MODELS_DIR"]:
+        del os.environ[name]
+    ports = config.stash[S3_PORTS] = seaweedfs.choose_ports()
+    os.environ |= seaweedfs.environment(ports)
+    os.environ |= {
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": "127.0.0.1,localhost",
+        "PYTHONSAFEPATH": "1",
+    }
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        parameters = getattr(getattr(item, "callspec", None), "params", {})
+        fixtures = getattr(item, "fixturenames", ())
+        if "s3" in fixtures or "s3_server" in fixtures or parameters.get("out") == "s3":
+            item.add_marker("s3")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_dev_dir(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test touches the services that `wavemill dev` runs for its user."""
+    os.environ["WAVEMILL_DEV_DIR"] = str(tmp_path_factory.mktemp("dev"))
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[dict[str, str]]:
+    """A SeaweedFS for the whole session, and the variables (set already) that reach it."""
+    ports = pytestconfig.stash[S3_PORTS]
+    running = services.start("s3", tmp_path_factory.mktemp("seaweedfs"), ports)
+    version = subprocess.run([running.command[0], "version"], capture_output=True, text=True, check=True).stdout.split()
+    pytestconfig.stash[S3_VERSION] = version[2]
+    yield seaweedfs.environment(ports)
+    process.stop(running)
+
+
+@pytest.fixture
+def s3(s3_server: dict[str, str], request: pytest.FixtureRequest) -> str:
+    """A fresh `s3://bucket/prefix`."""
+    name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:60].strip("-")
+    return f"s3://{seaweedfs.BUCKET}/{next(_numbers)}-{name}"
+
+
+@pytest.fixture(params=["disk", "s3"])
+def out(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a fresh OUT, once on local disk and once on S3."""
+    if request.param == "disk":
+        return str(tmp_path / "out")
+    url: str = request.getfixturevalue("s3")
+    return url
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> Generator[None, None, None]:
+    """Last of all: what ran on what, and what did not run, by name."""
+    yield
+    models_dir = Settings().models_dir
+    here = [name for name, row in models.MODELS.items() if models.read_stamp(row, models_dir)]
+    s3_server = f"SeaweedFS {config.stash[S3_VERSION]}" if S3_VERSION in config.stash else "not asked for, not started"
+    tell = terminalreporter.line
+    terminalreporter.section("what this ran on")
+    tell(f"Python {platform.python_version()}, {sys.platform} {platform.machine()}, {os.cpu_count()} cores")
+    tell(f"S3: {s3_server}")
+    tell(f"real weights: {', '.join(here) or 'none'}")
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        tell(f"did not run: {report.nodeid}: {reason}")
+    tell(f"left out by choice: {len(terminalreporter.stats.get('deselected', []))}")
