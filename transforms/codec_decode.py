@@ -121,4 +121,4 @@ def _sane(block: Block) -> Block:
     """Float files can hold NaN, infinity and 1e38, which a resampler would smear over what is sound."""
     if np.abs(block).max(initial=0.0) <= _LOUDEST:
         return block
-    return np.clip(np.nan_to_num(block, nan=0.0), -1.0, 1.0)
+    return np.asarray(np.clip(np.nan_to_num(block, nan=0.0), -1.0, 1.0))

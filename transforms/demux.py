@@ -9,6 +9,7 @@ from typing import IO, Any
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.stream import Discard
 
 from transforms import wav
 from transforms.blocks import BLOCK_FRAMES, Block
@@ -18,7 +19,7 @@ _OPTIONS = {"protocol_whitelist": "none"}
 """A playlist (HLS, DASH, concat, SDP) could name other files and hosts: no protocol is allowed but the file in hand."""
 _SCALES = {"u8": 1 / 128, "s16": 1 / 32768, "s32": 1 / 2147483648, "flt": 1.0, "dbl": 1.0}
 _EXACT = {"flac", "aiff", "au", "tta", "wv", "ape"}
-_TOLERANCE_S = 0.25
+_TOLERANCE_S = 0.15
 """What an encoder's priming and padding may add to a declared length or take from it."""
 
 
@@ -29,17 +30,29 @@ def open_stream(file: IO[bytes], size: int) -> Iterator[Any]:
     try:
         container = av.open(file, "r", options=_OPTIONS, metadata_errors="replace")
     except FFmpegError as error:
-        if ends_early(file, size):
+        if isinstance(error, EOFError) or ends_early(file, size):
             raise WavemillError("audio_truncated", "the file ends inside its header") from None
         raise WavemillError("bad_audio", f"not an audio file that can be read: {error.strerror}") from None
     with container:
         stream = container.streams.best("audio")
         if stream is None or stream.codec_context is None:
             raise WavemillError("bad_audio", f"no audio that can be decoded in this {container.format.name} file")
+        _forget_labels(stream.codec_context)
         for other in container.streams:
             if other is not stream:
-                other.discard = "all"
+                other.discard = Discard.all
         yield stream
+
+
+def _forget_labels(codec: Any) -> None:
+    """Replace a channel layout with labels of its own by a bare count of channels.
+
+    PyAV 18.1 frees such a layout's labels twice, once with every frame: a valid CAF file would end the process. Taking it
+    out of the decoder before the first frame leaves one owner.
+    """
+    layout = codec.layout
+    if "(" in layout.name.removesuffix("(side)").removesuffix("(back)"):
+        codec.layout = f"{layout.nb_channels}C"
 
 
 def ends_early(file: IO[bytes], size: int) -> bool:
@@ -131,7 +144,8 @@ def read_blocks(stream: Any, file: IO[bytes], size: int) -> Iterator[tuple[Block
             waiting.append(_to_array(frame))
             size_waiting += frame.samples
     if waiting and form:
-        yield _to_float(waiting, form[1], form[2]), form[0]
+        block = _to_float(waiting, form[1], form[2])
+        yield block[:, : block.shape[1] - _padding(stream, declared, frames, last)], form[0]
     if bad > good or (bad and not frames):
         raise WavemillError("bad_audio", f"{bad} of {good + bad} packets cannot be decoded")
     if first is None or last is None:
@@ -144,6 +158,14 @@ def read_blocks(stream: Any, file: IO[bytes], size: int) -> Iterator[tuple[Block
         raise WavemillError("audio_truncated", f"{reached:.2f} s of {declared:.2f} s are there")
     if ends_early(file, size):
         raise WavemillError("audio_truncated", f"the file ends early, after {reached:.2f} s")
+
+
+def _padding(stream: Any, declared: float | None, frames: int, last: Any) -> int:
+    """How much of the last frame is an AAC encoder's filling: MP4 declares the length without it, and FFmpeg leaves it in."""
+    if declared is None or not stream.container.format.name.startswith("mov"):
+        return 0
+    excess = frames - round(declared * last.sample_rate)
+    return excess if 0 < excess < last.samples else 0
 
 
 def _packets(stream: Any) -> Iterator[list[Any] | None]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
-from transforms.engine import Engine
 from transforms.errors import WavemillError, near
-from transforms.options import Options
 from transforms.records import Audio, Item, Piece, Result
+
+if TYPE_CHECKING:
+    from transforms.engine import Engine
+    from transforms.options import Options
 
 AUDIO_ALIASES = ("audio", "audio_filepath", "path", "file_name", "uri")
 

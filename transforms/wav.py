@@ -98,7 +98,9 @@ def read_blocks(file: IO[bytes], header: WavHeader) -> Iterator[Block]:
             return
         left -= frames
         values = np.frombuffer(data, kind, frames * header.channels).reshape(frames, header.channels).T
-        yield np.multiply(values, np.float32(scale), dtype=np.float32, casting="same_kind")
+        with np.errstate(invalid="ignore"):  # a float file may hold signalling NaNs, which are the decoder's to clear
+            samples = np.multiply(values, np.float32(scale), dtype=np.float32, casting="same_kind")
+        yield samples
 
 
 def make_header(frames: int, rate_hz: int, channels: int) -> bytes:

@@ -1,58 +1,91 @@
-"""Joining an OUT: its audio in input order as one file, at one loudness."""
+"""Joining an OUT: its audio in input order as one file, at one loudness, in constant memory."""
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipelines.batch.export import manifest_rows
 from transforms import storage
 from transforms.errors import WavemillError
+from transforms.options import AudioOptions
 from transforms.records import Audio
 from transforms.settings import Settings
 from transforms.storage import Store
 
 
-def audio_uris(store: Store) -> list[str]:
-    """The first output of every row, in order. Raises `incomplete` when a row failed or is missing."""
-    uris, bad = [], 0
-    for row in manifest_rows(store, ["status", "uri"]):
-        if row["status"] == "done":
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """What was written: the file, what it is made of, and what was measured in it afterwards."""
+
+    target: str
+    items: int
+    duration_s: float
+    lufs: float
+    true_peak_dbtp: float
+
+
+def join(out: str, target: str, settings: Settings, pause_s: float, options: AudioOptions) -> Joined:
+    """Every row's first output, in input order, with `pause_s` of silence between two, as the file `target` (any URL).
+
+    With `options.loudness` the whole is brought to that loudness under `options.true_peak`; what the result row says is
+    measured in the file that was written. Raises `bad_usage` when a row has no audio: nothing is left out in silence.
+    """
+    from transforms import codec, loudness
+
+    uris = _audio_uris(Store(out, settings.storage_patience_s))
+    max_s = settings.max_audio_h * 3600
+    with tempfile.TemporaryDirectory(prefix="wavemill-") as folder:
+        written = Path(folder) / f"joined.{options.format}"
+        first = next(_decoded(uris[:1], 0.0, max_s))
+        rate_hz, channels = first.rate_hz, first.channels
+
+        def blocks() -> Iterator[np.ndarray]:
+            return (block for audio in _decoded(uris, pause_s, max_s) for block in codec.cut(audio))
+
+        made = blocks() if options.loudness is None else loudness.normalize_blocks(blocks, rate_hz, options.loudness, options.true_peak)
+        duration_s = codec.encode_to(written, made, rate_hz, channels, options)
+        measured = loudness.measure(codec.decode(written, None, None, 100 * 3600.0))
+        _put(written, target, settings)
+    return Joined(target, len(uris), duration_s, round(measured.lufs, 2), round(measured.true_peak_dbtp, 2))
+
+
+def _audio_uris(store: Store) -> list[str]:
+    uris, without = [], []
+    for row in manifest_rows(store, ["id", "status", "uri"]):
+        if row["status"] == "done" and row["uri"]:
             uris.append(row["uri"])
         else:
-            bad += 1
-    if bad:
-        raise WavemillError("bad_usage", f"{bad} rows of {store.url} have no audio; `wavemill replay` them, or give --skip-failures", "out")
+            without.append(row["id"])
+    if without:
+        raise WavemillError("bad_usage", f"{len(without)} rows of {store.url} have no audio ({', '.join(without[:5])}); `wavemill replay` them first", "out")
     return uris
 
 
-def blocks(uris: list[str], pause_s: float, max_s: float) -> Iterator[Audio]:
-    """Each row's audio, decoded, with a pause between two rows; at the rate and channels of the first."""
+def _decoded(uris: list[str], pause_s: float, max_s: float) -> Iterator[Audio]:
+    """Each row's audio, at the rate and channels of the first, and the pauses between."""
     from transforms import codec
 
-    rate_hz, channels = 0, 0
+    rate_hz = channels = None
     for index, uri in enumerate(uris):
         with storage.open_input(uri) as opened:
-            audio = codec.decode(opened.file, rate_hz or None, channels or None, max_s)
+            audio = codec.decode(opened.file, rate_hz, channels, max_s)
         rate_hz, channels = audio.rate_hz, audio.channels
         if index and pause_s:
             yield Audio(np.zeros((channels, round(pause_s * rate_hz)), np.float32), rate_hz)
         yield audio
 
 
-def target_format(target: str) -> str:
-    suffix = Path(target).suffix.lower().lstrip(".")
-    if suffix not in ("mp3", "wav", "flac", "ogg", "opus", "m4a", "aac"):
-        raise WavemillError("bad_usage", f"{target}: the name must end in .mp3, .wav, .flac, .ogg, .opus, .m4a or .aac", "output")
-    return suffix
-
-
-def facts(path: Path, loudness: Any) -> dict[str, Any]:
-    return {"path": str(path), "lufs": round(loudness.lufs, 2), "true_peak_dbtp": round(loudness.true_peak_dbtp, 2)}
-
-
-def open_store(out: str, settings: Settings) -> Store:
-    return Store(out, settings.storage_patience_s)
+def _put(written: Path, target: str, settings: Settings) -> None:
+    if storage.is_local(target):
+        path = Path(storage.canonical(target))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.move(written, path)
+    else:
+        folder, _, name = target.rpartition("/")
+        Store(folder, settings.storage_patience_s).upload(written, name)

@@ -50,7 +50,6 @@ class FakeHub:
     files: dict[str, bytes] = field(default_factory=lambda: {"sub/big.bin": BIG, "sub/small.json": SMALL})
     sent: dict[str, bytes] = field(default_factory=dict)
     stall_after: int | None = None
-    stalled: threading.Event = field(default_factory=threading.Event)
     going_on: threading.Event = field(default_factory=threading.Event)
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     endpoint: str = ""
@@ -87,7 +86,6 @@ def hub() -> Iterator[FakeHub]:
             if state.stall_after is not None and not asked:
                 self.wfile.write(sent[: state.stall_after])
                 self.wfile.flush()
-                state.stalled.set()
                 state.going_on.wait(30)
                 return
             self.wfile.write(sent)
@@ -162,7 +160,7 @@ def test_bytes_that_are_not_what_the_hub_says_are_refused_and_not_kept(hub: Fake
     hub.sent[name] = bytes(byte ^ 1 for byte in hub.files[name])
     (said,) = from_hub(HUB_ROW, tmp_path, hub.endpoint)
     assert said["code"] == "weights_mismatch"
-    assert [path for path in tmp_path.rglob("*") if not path.name.endswith(".lock")] == []
+    assert [path.name for path in tmp_path.rglob("*")] == [".toy.lock"]
 
 
 def test_a_row_with_a_digest_refuses_other_bytes_whatever_the_hub_says(hub: FakeHub, tmp_path: Path) -> None:
@@ -170,33 +168,34 @@ def test_a_row_with_a_digest_refuses_other_bytes_whatever_the_hub_says(hub: Fake
     (said,) = from_hub(PINNED_ROW, tmp_path, hub.endpoint)
     assert said["code"] == "weights_mismatch"
     assert sha256(BIG) in said["detail"]
-    assert [path for path in tmp_path.rglob("*") if not path.name.endswith(".lock")] == []
+    assert [path.name for path in tmp_path.rglob("*")] == [".toy.lock"]
 
 
 def test_a_pull_that_was_killed_goes_on_where_it_was(hub: FakeHub, tmp_path: Path) -> None:
-    hub.stall_after = 700_000
-    first = subprocess.Popen(command(PINNED_ROW, tmp_path), env=os.environ | {"HF_ENDPOINT": hub.endpoint})
-    assert hub.stalled.wait(20)
-    part = tmp_path / ".toy.partial"
-    while not any(path.stat().st_size for path in part.glob("*.part")):
+    large = BIG * 16  # the client writes blocks of 10 MB
+    row = toy(files=(File("big.bin", len(large), sha256(large)),), hub=Hub("someone/toy", REVISION, "sub/"))
+    hub.files["sub/big.bin"] = large
+    hub.stall_after = 12 << 20
+    first = subprocess.Popen(command(row, tmp_path), env=os.environ | {"HF_ENDPOINT": hub.endpoint})
+    until = time.monotonic() + 20
+    while not any(path.stat().st_size for path in (tmp_path / ".toy.partial").glob("*.part")) and time.monotonic() < until:
         time.sleep(0.02)
-    time.sleep(0.2)
     first.kill()
     first.wait()
     hub.going_on.set()
-    assert models.read_stamp(PINNED_ROW, tmp_path) is None
-    (said,) = from_hub(PINNED_ROW, tmp_path, hub.endpoint)
+    assert models.read_stamp(row, tmp_path) is None
+    (said,) = from_hub(row, tmp_path, hub.endpoint)
     assert said["code"] == ""
     (asked,) = [asked for verb, _, asked in hub.requests if verb == "GET" and asked]
-    assert 0 < int(asked.removeprefix("bytes=").removesuffix("-")) <= 700_000
-    assert (tmp_path / "toy" / "big.bin").read_bytes() == BIG
+    assert 0 < int(asked.removeprefix("bytes=").removesuffix("-")) <= 12 << 20
+    assert (tmp_path / "toy" / "big.bin").read_bytes() == large
 
 
 def test_two_processes_that_pull_one_model_fetch_it_once(hub: FakeHub, tmp_path: Path) -> None:
     env = os.environ | {"HF_ENDPOINT": hub.endpoint}
     both = [subprocess.Popen(command(PINNED_ROW, tmp_path), env=env, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     assert [json.loads(process.communicate()[0])["code"] for process in both] == ["", ""]
-    assert [verb for verb, _, _ in hub.requests].count("GET") == 1
+    assert [request[:2] for request in hub.requests].count(("GET", "sub/big.bin")) == 1
 
 
 def test_a_file_that_the_hub_lacks_is_a_missing_model(hub: FakeHub, tmp_path: Path) -> None:

@@ -1,8 +1,7 @@
 """Stock voices and their mixes."""
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from transforms import voices
 from transforms.errors import WavemillError

@@ -68,7 +68,8 @@ def test_many_objects_go_in_one_call_and_out_in_one(s3: str) -> None:
     found = FS.cat(list(objects), batch_size=32)
     assert list(found.values()) == list(objects.values())
     FS.rm(list(objects))
-    assert FS.find(s3) == []
+    # a folder of this server outlives its last object: who lists must ask for the type
+    assert [entry for entry in FS.find(s3, detail=True).values() if entry["type"] == "file"] == []
 
 
 @pytest.mark.parametrize("name", ["a b", "ü+%&=#.wav", "a,b", "semi;colon", "quote'\".txt"])

@@ -1,0 +1,151 @@
+"""Kokoro and faster-whisper through the pipeline against bare loops over the same engines, in interleaved turns.
+
+`best` is the best bare loop we could write: the same engine object, as many threads as cores each calling it with one
+piece, outputs encoded and written by the thread that made them, nothing else. `naive` is what a first script does: one
+session or model with the library's default threads, one item at a time.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from benchmarks.measure import ROOT, WAVEMILL, Series, ratios, run, spread, table
+
+PAIRS = 10
+
+
+def sentences() -> list[str]:
+    """The demo story's sentences, longest first as the pipeline takes them."""
+    from transforms import sentences as splitting
+
+    rows = [json.loads(line)["text"] for line in (ROOT / "examples/story.jsonl").read_text().splitlines()]
+    found = [sentence for row in rows for sentence in splitting.split_sentences(row, "en") if len(sentence) > 30]
+    return sorted(found, key=len, reverse=True)[:16]
+
+
+def prepare(folder: Path) -> None:
+    """The manifests: sentences, and clips spoken from them."""
+    texts = sentences()
+    (folder / "texts.jsonl").write_text("".join(json.dumps({"text": text, "voice": "af_bella"}) + "\n" for text in texts))
+    run([*WAVEMILL, "run", "synthesize", str(folder / "texts.jsonl"), "-o", str(folder / "spoken"), "--format", "wav", "--quiet"])
+    import pyarrow.parquet as pq
+
+    uris = pq.read_table(folder / "spoken/manifest.parquet").column("uri").to_pylist()
+    (folder / "clips.jsonl").write_text("".join(json.dumps({"audio": uri}) + "\n" for uri in uris * 3))
+
+
+def bare(kind: str, engine_name: str, source: str, out: str) -> None:
+    """One bare loop in this process; prints the seconds from the first piece to the last file."""
+    from transforms import codec
+    from transforms.engine import Place, engine_class
+    from transforms.options import AudioOptions
+    from transforms.records import Audio, Piece, Result
+    from transforms.settings import Settings
+
+    operation = "synthesize" if engine_name == "kokoro" else "transcribe"
+    settings = Settings()
+    rows = [json.loads(line) for line in Path(source).read_text().splitlines()]
+    Path(out).mkdir()
+    if kind == "naive":
+        _naive(engine_name, rows, Path(out), settings)
+        return
+    engine = engine_class(operation, engine_name)()
+    engine.load(Place(settings.device, settings.workers, settings.models_dir))
+    options: Any = engine.Options.parse({k: v for k, v in rows[0].items() if k == "voice"})
+
+    def one(index: int) -> None:
+        row = rows[index]
+        if operation == "synthesize":
+            inputs: dict[str, str | Audio] = {"text": row["text"]}
+        else:
+            inputs = {"audio": codec.decode(Path(row["audio"]), engine.rate_hz, engine.channels, 3600.0)}
+        (outcome,) = engine.run([Piece(inputs, options, index)])
+        assert isinstance(outcome, Result), outcome
+        if operation == "synthesize":
+            (Path(out) / f"{index}.wav").write_bytes(codec.encode(outcome.outputs["audio"], AudioOptions(format="wav")).data)
+        else:
+            (Path(out) / f"{index}.json").write_text(json.dumps(dict(outcome.fields)))
+
+    began = time.perf_counter()
+    with ThreadPoolExecutor(settings.workers) as pool:
+        list(pool.map(one, range(len(rows))))
+    print(time.perf_counter() - began)
+
+
+def _naive(engine_name: str, rows: list[dict[str, Any]], out: Path, settings: Any) -> None:
+    """The library's own defaults, one item at a time."""
+    from transforms import codec, models
+    from transforms.options import AudioOptions
+
+    if engine_name == "kokoro":
+        import onnxruntime
+
+        from transforms.engine import Place
+        from transforms.engines import sessions
+        from transforms.engines.kokoro import Kokoro
+        from transforms.records import Piece, Result
+
+        engine = Kokoro()
+        usual = sessions.open_session
+        sessions.open_session = lambda path, *args, **kwargs: onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])  # type: ignore[assignment]
+        engine.load(Place(settings.device, 1, settings.models_dir))
+        sessions.open_session = usual
+        options: Any = engine.Options.parse({"voice": rows[0]["voice"]})
+        began = time.perf_counter()
+        for index, row in enumerate(rows):
+            (outcome,) = engine.run([Piece({"text": row["text"]}, options, index)])
+            assert isinstance(outcome, Result)
+            (out / f"{index}.wav").write_bytes(codec.encode(outcome.outputs["audio"], AudioOptions(format="wav")).data)
+    else:
+        from faster_whisper import WhisperModel
+
+        model = WhisperModel(str(models.folder("whisper-base", settings.models_dir)), device="cpu", compute_type="int8")
+        began = time.perf_counter()
+        for index, row in enumerate(rows):
+            segments, _ = model.transcribe(row["audio"])
+            (out / f"{index}.json").write_text(json.dumps([segment.text for segment in segments]))
+    print(time.perf_counter() - began)
+
+
+def compare(engine_name: str, source: Path, folder: Path, pairs: int = PAIRS) -> list[list[str]]:
+    """Pipeline, best and naive in turn, `pairs` times over. The window is from ready engine to last commit."""
+    operation = "synthesize" if engine_name == "kokoro" else "transcribe"
+    form = ["--format", "wav"] if operation == "synthesize" else []
+    series = {name: Series() for name in ("pipeline", "best", "naive")}
+    window: dict[str, list[float]] = {name: [] for name in series}
+    for index in range(pairs):
+        out = folder / f"{engine_name}-{index}"
+        for name in series:
+            if name == "pipeline":
+                command = [*WAVEMILL, "run", operation, str(source), "-o", f"{out}-pipeline", *form, "--unit-items", "4", "--quiet", "--json"]
+            else:
+                command = [sys.executable, "-m", "benchmarks.engines", name, engine_name, str(source), f"{out}-{name}"]
+            done = run(command)
+            series[name].runs.append(done)
+            window[name].append(json.loads(done.output)["work_seconds"] if name == "pipeline" else float(done.output.split()[-1]))
+        print(engine_name, index, {name: f"{values[-1]:.1f}" for name, values in window.items()}, flush=True)
+    rows = [[f"{engine_name}, {name}", spread(window[name]), spread(series[name].column("wall_s")), spread(series[name].column("cpu_s"))] for name in series]
+    for other in ("best", "naive"):
+        work = spread(ratios(window[other], window["pipeline"]), 3)
+        wall = spread(ratios(series[other].column("wall_s"), series["pipeline"].column("wall_s")), 3)
+        cpu = spread(ratios(series[other].column("cpu_s"), series["pipeline"].column("cpu_s")), 3)
+        rows.append([f"**throughput of the pipeline / {other}**", work, wall, cpu])
+    return rows
+
+
+def report() -> str:
+    with tempfile.TemporaryDirectory(prefix="wavemill-bench-") as name:
+        folder = Path(name)
+        prepare(folder)
+        rows = compare("kokoro", folder / "texts.jsonl", folder) + compare("faster-whisper", folder / "clips.jsonl", folder)
+    return table(["run", "work window, s", "whole process, wall s", "whole process, CPU s"], rows) + "\n"
+
+
+if __name__ == "__main__":
+    bare(*sys.argv[1:5])
