@@ -88,6 +88,8 @@ def test_a_distribution_that_owns_a_name_of_ours_is_found(tmp_path: Path) -> Non
         folder.mkdir()
         (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n")
         (folder / "RECORD").write_text(f"{file},,\n{name}-1.dist-info/METADATA,,\n")
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
     assert thieves([str(tmp_path)]) == {"stealer": {"api"}, "single": {"wavemill"}}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,15 @@ SPILL_BYTES = 64 << 20
 """Audio over this many bytes of float32 (ten minutes at 24 kHz mono) goes to disk."""
 
 
-def cut(audio: Audio) -> Iterator[Block]:
-    """The audio's samples by blocks, in order."""
-    for start in range(0, audio.frames, BLOCK_FRAMES):
-        yield audio.samples[:, start : start + BLOCK_FRAMES]
+def cut(samples: Block) -> Iterator[Block]:
+    """Samples of shape (channels, frames) as views of at most `BLOCK_FRAMES` frames, in order."""
+    for start in range(0, samples.shape[1], BLOCK_FRAMES):
+        yield samples[:, start : start + BLOCK_FRAMES]
+
+
+def recut(blocks: Iterable[Block]) -> Iterator[Block]:
+    """The blocks with the long ones cut, so that what a step makes of one block stays small."""
+    return chain.from_iterable(map(cut, blocks))
 
 
 def mix(block: Block, channels: int) -> Block:

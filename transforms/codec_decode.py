@@ -12,7 +12,7 @@ from typing import IO
 
 import numpy as np
 
-from transforms import demux, wav
+from transforms import declared, demux, wav
 from transforms.blocks import SPILL_BYTES, Block, gather, mix, resample
 from transforms.errors import WavemillError
 from transforms.records import Audio
@@ -59,7 +59,7 @@ def probe(source: bytes | Path | IO[bytes]) -> tuple[float, int, int]:
             return header.frames / header.rate_hz, header.rate_hz, header.channels
         with demux.open_stream(file, size) as stream:
             _check(stream.codec_context.sample_rate, stream.codec_context.channels)
-            return demux.duration_s(stream, file), stream.codec_context.sample_rate, stream.codec_context.channels
+            return declared.duration_s(stream, file), stream.codec_context.sample_rate, stream.codec_context.channels
 
 
 @contextmanager

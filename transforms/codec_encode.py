@@ -15,7 +15,7 @@ import numpy as np
 from av.codec.context import Flags
 
 from transforms import wav
-from transforms.blocks import BLOCK_FRAMES, Block, cut, mix, resample
+from transforms.blocks import BLOCK_FRAMES, Block, mix, recut, resample
 from transforms.errors import WavemillError
 from transforms.options import AudioOptions
 from transforms.records import Audio, Encoded
@@ -58,7 +58,7 @@ def encode(audio: Audio, options: AudioOptions) -> Encoded:
     options' loudness is not applied here. Raises `engine_error` when samples are not finite.
     """
     rate_hz, channels = _shape(audio.rate_hz, audio.channels, options)
-    blocks = _prepare(cut(audio), audio.rate_hz, rate_hz, channels)
+    blocks = _prepare([audio.samples], audio.rate_hz, rate_hz, channels)
     if options.format == "wav" and audio.duration_s * rate_hz * channels * 2 < _WAV_BYTES:
         data, frames = _write_wav(blocks, rate_hz, channels)
     else:
@@ -90,11 +90,11 @@ def _shape(rate_hz: int, channels: int, options: AudioOptions) -> tuple[int, int
 
 
 def _prepare(blocks: Iterable[Block], from_hz: int, to_hz: int, channels: int) -> Iterator[Block]:
-    return resample((_finite(mix(block, channels)) for block in blocks), from_hz, to_hz, channels)
+    return resample((_finite(mix(block, channels)) for block in recut(blocks)), from_hz, to_hz, channels)
 
 
 def _finite(block: Block) -> Block:
-    if not np.isfinite(block).all():
+    if not np.logical_and.reduce(np.isfinite(block), axis=None):
         raise WavemillError("engine_error", "the audio holds samples that are not numbers")
     return block
 

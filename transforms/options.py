@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from functools import cache
-from typing import Annotated, Any, Literal, Self
+from types import UnionType
+from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from transforms.errors import WavemillError, near
 
 
-def _split_commas(value: Any) -> Any:
+def split_commas(value: Any) -> Any:
+    """`a,b` as a list; anything else as it is."""
     return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_split_commas)]
+Names = Annotated[tuple[str, ...], BeforeValidator(split_commas)]
 """A list of names, written `a,b` on the command line."""
 
 AudioFormat = Literal["mp3", "wav", "flac", "ogg", "opus", "m4a", "aac"]
@@ -65,9 +68,18 @@ class AudioOptions(Options):
 @cache
 def plain_type(cls: type[Options], name: str) -> str:
     """`bool`, `int`, `float` or `str`: what a flag for that option takes."""
-    schema = cls.model_json_schema()["properties"][name]
-    kinds = [schema.get("type")] + [part.get("type") for part in schema.get("anyOf", [])]
-    for kind, plain in (("boolean", "bool"), ("integer", "int"), ("number", "float")):
-        if kind in kinds:
-            return plain
-    return "str"
+    kinds = set(_kinds(cls.model_fields[name].annotation))
+    return next((kind.__name__ for kind in (bool, int, float) if kind in kinds), "str")
+
+
+def _kinds(annotation: Any) -> Iterator[Any]:
+    origin, parts = get_origin(annotation), get_args(annotation)
+    if origin is Literal:
+        yield from map(type, parts)
+    elif origin in (Union, UnionType):
+        for part in parts:
+            yield from _kinds(part)
+    elif origin is Annotated:
+        yield from _kinds(parts[0])
+    else:
+        yield annotation

@@ -112,5 +112,8 @@ def make_header(frames: int, rate_hz: int, channels: int) -> bytes:
 
 def to_int16(block: Block) -> Block:
     """Float samples as interleaved 16-bit integers, rounded and clipped; the inverse of how they are read."""
-    scaled = np.multiply(block.T, np.float32(32768))
-    return np.clip(np.rint(scaled, out=scaled), -32768, 32767, out=scaled).astype("<i2")
+    scaled = np.multiply(block.T, np.float32(32768), order="C")
+    np.rint(scaled, out=scaled)
+    np.minimum(scaled, np.float32(32767), out=scaled)
+    np.maximum(scaled, np.float32(-32768), out=scaled)
+    return scaled.astype("<i2")

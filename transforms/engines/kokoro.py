@@ -12,7 +12,7 @@ from pydantic import Field
 
 from transforms import models, phonemes, synthesize, voices
 from transforms.engine import Engine, Place
-from transforms.engines.sessions import open_session
+from transforms.engines.sessions import open_session, provider
 from transforms.options import Options as BaseOptions
 from transforms.records import Audio, Failure, Item, Outcome, Piece, Result
 
@@ -45,7 +45,9 @@ class Kokoro(Engine):
     languages = tuple(phonemes.LANGUAGES.values())
     rate_hz = 24000
     max_chars = 350
-    cost_s = 0.03
+    max_tokens = MAX_TOKENS
+    cost_s = 0.04
+    gated = True
 
     def models(self, options: BaseOptions) -> tuple[str, ...]:
         assert isinstance(options, KokoroOptions)
@@ -55,10 +57,14 @@ class Kokoro(Engine):
         mix, _ = self._said_by(options)
         return f"{models.identity(self.models(options)[0])}+{voices.pack_digest(self.name, mix)}"
 
+    def language(self, options: BaseOptions) -> str:
+        return phonemes.LANGUAGES[self._said_by(options)[1]]
+
     def check(self, item: Item) -> None:
         self._said_by(item.options)
 
     def load(self, place: Place) -> None:
+        provider(place)
         self._place, self._lock = place, threading.Lock()
         self._sessions: dict[str, Any] = {}
         self._pack = lru_cache(maxsize=64)(self._read_pack)
@@ -86,7 +92,7 @@ class Kokoro(Engine):
         session, pack = self._session(f"kokoro-{options.model}"), self._pack(mix)
         tokens, style, speed = (given.name for given in session.get_inputs())
         heard = []
-        for part in _cut(said):
+        for part in _cut(said, self.max_tokens):
             ids = [phonemes.ALPHABET[symbol] for symbol in part]
             inputs = {
                 tokens: np.array([[0, *ids, 0]], np.int64),
@@ -113,11 +119,11 @@ class Kokoro(Engine):
         return mixed
 
 
-def _cut(said: str) -> Iterator[str]:
-    """Phonemes in parts the model takes, cut after a sentence, else a clause, else a word."""
-    while len(said) > MAX_TOKENS:
-        ends = (max(said.rfind(mark, MAX_TOKENS // 2, MAX_TOKENS) for mark in marks) for marks in (".!?…", ",;:—", " "))
-        end = next((end + 1 for end in ends if end >= 0), MAX_TOKENS)
+def _cut(said: str, limit: int) -> Iterator[str]:
+    """Phonemes in parts of at most `limit`, cut after a sentence, else a clause, else a word."""
+    while len(said) > limit:
+        ends = (max(said.rfind(mark, limit // 2, limit) for mark in marks) for marks in (".!?…", ",;:—", " "))
+        end = next((end + 1 for end in ends if end >= 0), limit)
         yield said[:end].strip()
         said = said[end:].strip()
     if said:

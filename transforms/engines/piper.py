@@ -16,7 +16,7 @@ from pydantic import Field
 
 from transforms import models, synthesize, voices
 from transforms.engine import Engine, Place
-from transforms.engines.sessions import open_session
+from transforms.engines.sessions import open_session, provider
 from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
 from transforms.records import Audio, Failure, Item, Outcome, Piece, Result
@@ -47,15 +47,24 @@ class Piper(Engine):
     languages = tuple(sorted({voice.language.partition("-")[0] for voice in voices.stock("piper").values()}))
     rate_hz = 22050
     max_chars = 400
-    cost_s = 0.004
+    cost_s = 0.005
+    gated = True
 
     def models(self, options: BaseOptions) -> tuple[str, ...]:
         return (f"piper-{_voice(options)}",)
+
+    def language(self, options: BaseOptions) -> str:
+        return voices.stock(self.name)[_voice(options)].language
 
     def check(self, item: Item) -> None:
         _voice(item.options)
 
     def load(self, place: Place) -> None:
+        provider(place)
+        try:
+            import piper  # noqa: F401  a broken installation shows here, before any work
+        except ImportError as error:
+            raise WavemillError("engine_unloadable", f"piper-tts: {error}") from error
         self._place, self._lock = place, threading.Lock()
         self._voices: dict[str, _Voice] = {}
 

@@ -1,0 +1,244 @@
+"""What every engine promises, held against every engine there is, with its real weights."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from transforms import engine as engine_table, models, operations
+from transforms.engine import Engine, Place, engine_class
+from transforms.errors import WavemillError
+from transforms.pull import pull
+from transforms.records import Audio, Failure, Input, Item, Outcome, Piece, Result
+from transforms.settings import Settings
+
+ENGINES = [(operation, name) for operation, table in engine_table.ENGINES.items() for name in table]
+TEXTS = ("Good morning.", "The boat is late.", "We wait for it here.")
+OPTIONS: dict[str, dict[str, Any]] = {"faster-whisper": {"model": "tiny.en", "beam_size": 1}}
+
+REAL = [row for row in ENGINES if row[1] != "echo"]
+CLASSES = {"-".join(row): engine_class(*row) for row in ENGINES}
+
+every_engine = pytest.mark.parametrize("engine", ENGINES, ids="-".join, indirect=True)
+every_real_engine = pytest.mark.parametrize("engine", REAL, ids="-".join, indirect=True)
+every_class = pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES)
+every_real_class = pytest.mark.parametrize("cls", [engine_class(*row) for row in REAL], ids=["-".join(row) for row in REAL])
+
+
+def options_of(cls: type[Engine], **more: Any) -> Any:
+    return cls.Options.parse(OPTIONS.get(cls.name, {}) | more)
+
+
+def item_of(cls: type[Engine], **options: Any) -> Item:
+    main = operations.operation(cls.operation).main_input
+    inputs = {main: Input("text", "Hello.") if main == "text" else Input("uri", "a.wav")}
+    return Item("0" * 64, "a", cls.operation, cls.name, options_of(cls, **options), inputs)
+
+
+def loaded(cls: type[Engine], threads: int = 2) -> Engine:
+    settings = Settings()
+    for model in cls().models(options_of(cls)):
+        pull(model, settings)
+    made = cls()
+    made.load(Place("cpu", threads, settings.models_dir))
+    return made
+
+
+@pytest.fixture(scope="module")
+def engine(request: pytest.FixtureRequest) -> Any:
+    """One loaded engine, shared by the tests of this file that do not close it."""
+    made = loaded(engine_class(*request.param))
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def speech() -> list[Audio]:
+    """The texts, spoken by Piper at the rate that recognisers take."""
+    import soxr
+
+    piper = engine_class("synthesize", "piper")
+    spoken = loaded(piper).run([Piece({"text": text}, options_of(piper), seed) for seed, text in enumerate(TEXTS)])
+    audios = [outcome.outputs["audio"] for outcome in spoken if isinstance(outcome, Result)]
+    return [Audio(soxr.resample(audio.samples[0], audio.rate_hz, 16000)[None], 16000) for audio in audios]
+
+
+@pytest.fixture(scope="module")
+def pieces(engine: Engine, speech: list[Audio]) -> list[Piece]:
+    options = options_of(type(engine))
+    if operations.operation(engine.operation).main_input == "text":
+        return [Piece({"text": text}, options, seed) for seed, text in enumerate(TEXTS)]
+    return [Piece({"audio": audio}, options, seed) for seed, audio in enumerate(speech)]
+
+
+@pytest.fixture(scope="module")
+def outcomes(engine: Engine, pieces: list[Piece]) -> list[Outcome]:
+    return engine.run(pieces)
+
+
+def words_of(text: str) -> list[str]:
+    return text.lower().replace(".", " ").split()
+
+
+def bytes_of(outcomes: Sequence[Outcome]) -> list[Any]:
+    """Outcomes as something `==` compares to the bit."""
+    assert all(isinstance(outcome, Result) for outcome in outcomes)
+    return [
+        (dict(outcome.fields), {name: audio.samples.tobytes() for name, audio in outcome.outputs.items()})
+        for outcome in outcomes
+        if isinstance(outcome, Result)
+    ]
+
+
+@every_class
+def test_an_engine_declares_what_it_is(cls: type[Engine]) -> None:
+    row = operations.operation(cls.operation)
+    assert engine_class(cls.operation, cls.name) is cls
+    assert issubclass(cls.Options, row.module.Options)
+    assert cls.version >= 1
+    assert cls.rate_hz > 0
+    assert cls.channels in (0, 1, 2)
+    assert cls.max_batch >= 1
+    assert cls.cost_s > 0
+    assert cls.max_chars > 0 if row.main_input == "text" else cls.max_s > 0
+    assert set(cls.carry) <= set(cls.Options.model_fields)
+    for name, option in cls.Options.model_fields.items():
+        assert option.description, f"{name} has no description"
+        assert not option.is_required(), f"{name} has no default"
+
+
+@pytest.mark.parametrize(("operation", "name"), ENGINES)
+def test_checking_an_item_needs_neither_weights_nor_heavy_imports(operation: str, name: str) -> None:
+    code = f"""
+import sys
+from transforms.engine import engine_class
+from transforms.records import Input, Item
+cls = engine_class({operation!r}, {name!r})
+engine = cls()
+options = cls.Options()
+engine.check(Item("0" * 64, "a", {operation!r}, {name!r}, options, {{"text": Input("text", "Hello.")}}))
+engine.models(options), engine.weights(options), engine.language(options)
+print(sorted(sys.modules))
+"""
+    seen = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True).stdout
+    for module in ("onnxruntime", "onnx", "ctranslate2", "faster_whisper", "piper", "misaki", "spacy", "av", "huggingface_hub"):
+        assert f"'{module}'" not in seen
+
+
+@every_class
+def test_the_models_an_engine_names_are_rows_of_the_table_for_it(cls: type[Engine]) -> None:
+    for model in cls().models(options_of(cls)):
+        assert models.known(model).engine == cls.name
+    assert cls().weights(options_of(cls)) == cls().weights(options_of(cls))
+    assert bool(cls().weights(options_of(cls))) == bool(cls().models(options_of(cls)))
+
+
+@every_real_class
+def test_a_language_that_an_engine_does_not_know_is_refused_at_once(cls: type[Engine]) -> None:
+    with pytest.raises(WavemillError) as caught:
+        cls().check(item_of(cls, language="tlh"))
+    assert (caught.value.code, caught.value.field) == ("unsupported_language", "language")
+    cls().check(item_of(cls, language="en"))
+
+
+@pytest.mark.parametrize("name", engine_table.ENGINES["synthesize"])
+def test_a_voice_that_nobody_has_is_refused_at_once(name: str) -> None:
+    cls = engine_class("synthesize", name)
+    with pytest.raises(WavemillError) as caught:
+        cls().check(item_of(cls, voice="nobody"))
+    assert (caught.value.code, caught.value.field) == ("unknown_voice", "voice")
+
+
+@every_real_class
+def test_without_its_weights_an_engine_says_what_fetches_them(cls: type[Engine], tmp_path: Path, speech: list[Audio]) -> None:
+    made = cls()
+    pieces = [Piece({"text": TEXTS[0], "audio": speech[0]}, options_of(cls), 0)]
+    made.load(Place("cpu", 1, tmp_path))
+    with pytest.raises(WavemillError, match="wavemill models pull") as caught:
+        made.run(pieces)
+    assert caught.value.code == "model_missing"
+
+
+@every_engine
+def test_a_list_gives_a_list_of_the_same_length_in_the_same_order(
+    engine: Engine, pieces: list[Piece], outcomes: list[Outcome]
+) -> None:
+    assert engine.run([]) == []
+    assert len(outcomes) == len(pieces)
+    turned = engine.run(pieces[::-1])[::-1]  # the last first
+    if engine.name != "faster-whisper":
+        assert bytes_of(turned) == bytes_of(outcomes)
+        return
+    for text, *heard in zip(TEXTS, outcomes, turned, strict=True):
+        for outcome in heard:  # pieces that share a window are heard in each other's company
+            assert isinstance(outcome, Result)
+            assert len(set(words_of(text)) ^ set(words_of(outcome.fields["text"]))) <= 2
+
+
+@every_engine
+def test_what_comes_out_is_audio_or_a_transcript(engine: Engine, pieces: list[Piece], outcomes: list[Outcome]) -> None:
+    for piece, outcome in zip(pieces, outcomes, strict=True):
+        assert isinstance(outcome, Result)
+        if engine.operation == "transcribe":
+            given = piece.inputs["audio"]
+            assert isinstance(given, Audio)
+            assert {"text", "language", "duration_s", "segments"} <= set(outcome.fields)
+            assert outcome.fields["duration_s"] == pytest.approx(given.duration_s)
+            assert all(0 <= s["start"] <= s["end"] <= given.duration_s for s in outcome.fields["segments"])
+            continue
+        audio = outcome.outputs["audio"]
+        assert audio.samples.dtype == np.float32
+        assert audio.samples.shape == (engine.channels, audio.frames)
+        assert audio.rate_hz == engine.rate_hz
+        assert np.isfinite(audio.samples).all()
+        assert 0.05 < np.abs(audio.samples).max() <= 1.0
+        if engine.gated:
+            assert 0.03 < audio.duration_s / len(str(piece.inputs["text"])) < 0.2
+
+
+@every_engine
+def test_a_second_engine_gives_the_same_to_the_bit(engine: Engine, pieces: list[Piece], outcomes: list[Outcome]) -> None:
+    if not engine.deterministic:
+        pytest.skip("it does not claim to")
+    other = loaded(type(engine), threads=1)
+    assert bytes_of(other.run(pieces)) == bytes_of(outcomes)
+    other.close()
+
+
+@every_engine
+def test_threads_that_share_an_engine_get_what_one_alone_gets(engine: Engine, pieces: list[Piece]) -> None:
+    if engine.parallel != "threads":
+        pytest.skip("one thread at a time")
+    alone = [bytes_of(engine.run([piece])) for piece in pieces[:2]]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda piece: bytes_of(engine.run([piece])), pieces[:2])) == alone
+
+
+@every_real_engine
+def test_a_piece_of_nothing_is_its_own_trouble_alone(engine: Engine, pieces: list[Piece]) -> None:
+    empty: dict[str, Any] = {"text": "...", "audio": Audio(np.zeros((1, 16000), np.float32), 16000)}
+    nothing = Piece(empty, pieces[0].options, 0)
+    first, middle, last = engine.run([pieces[0], nothing, pieces[1]])
+    assert isinstance(first, Result)
+    assert isinstance(last, Result)
+    if engine.operation == "transcribe":
+        assert isinstance(middle, Result)
+        assert (middle.fields["text"], middle.fields["segments"]) == ("", [])
+    else:
+        assert isinstance(middle, Failure)
+        assert middle.code == "empty_text"
+
+
+@every_class
+def test_an_engine_that_was_closed_can_be_loaded_again(cls: type[Engine], speech: list[Audio]) -> None:
+    made = loaded(cls)
+    made.close()
+    made.load(Place("cpu", 1, Settings().models_dir))
+    (outcome,) = made.run([Piece({"text": TEXTS[0], "audio": speech[0]}, options_of(cls), 0)])
+    assert isinstance(outcome, Result)
+    made.close()
