@@ -123,14 +123,29 @@ def compare(engine_name: str, source: Path, folder: Path, pairs: int = PAIRS) ->
         out = folder / f"{engine_name}-{index}"
         for name in series:
             if name == "pipeline":
-                command = [*WAVEMILL, "run", operation, str(source), "-o", f"{out}-pipeline", *form, "--unit-items", "4", "--quiet", "--json"]
+                command = [
+                    *WAVEMILL,
+                    "run",
+                    operation,
+                    str(source),
+                    "-o",
+                    f"{out}-pipeline",
+                    *form,
+                    "--unit-items",
+                    "4",
+                    "--quiet",
+                    "--json",
+                ]
             else:
                 command = [sys.executable, "-m", "benchmarks.engines", name, engine_name, str(source), f"{out}-{name}"]
             done = run(command)
             series[name].runs.append(done)
             window[name].append(json.loads(done.output)["work_seconds"] if name == "pipeline" else float(done.output.split()[-1]))
         print(engine_name, index, {name: f"{values[-1]:.1f}" for name, values in window.items()}, flush=True)
-    rows = [[f"{engine_name}, {name}", spread(window[name]), spread(series[name].column("wall_s")), spread(series[name].column("cpu_s"))] for name in series]
+    rows = [
+        [f"{engine_name}, {name}", spread(window[name]), spread(series[name].column("wall_s")), spread(series[name].column("cpu_s"))]
+        for name in series
+    ]
     for other in ("best", "naive"):
         work = spread(ratios(window[other], window["pipeline"]), 3)
         wall = spread(ratios(series[other].column("wall_s"), series["pipeline"].column("wall_s")), 3)

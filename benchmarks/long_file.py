@@ -44,7 +44,22 @@ def report(hours: float = HOURS) -> str:
         rows = []
         peaks = []
         for label, path in (("10 s (the model and the program)", short), (f"{hours:g} hours", long)):
-            done = run([*WAVEMILL, "run", "transcribe", str(path), "-o", str(folder / path.stem), "--model", "tiny.en", "--beam-size", "1", "--quiet", "--json"])
+            done = run(
+                [
+                    *WAVEMILL,
+                    "run",
+                    "transcribe",
+                    str(path),
+                    "-o",
+                    str(folder / path.stem),
+                    "--model",
+                    "tiny.en",
+                    "--beam-size",
+                    "1",
+                    "--quiet",
+                    "--json",
+                ]
+            )
             summary = json.loads(done.output)
             peaks.append(done.peak_mb)
             rows.append([label, f"{done.peak_mb:.0f}", f"{done.wall_s:.0f}", f"{summary['real_time_factor']:.4f}"])

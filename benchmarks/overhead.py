@@ -23,7 +23,12 @@ def write_texts(path: Path, count: int) -> None:
 def write_audio_rows(path: Path, count: int) -> None:
     with path.open("w") as file:
         for index in range(count):
-            row = {"id": f"x{index}", "audio": f"s3://bucket/{index % 1000}/{index}.mp3", "etag": f"{index:032x}", "duration_s": 3 + index % 7}
+            row = {
+                "id": f"x{index}",
+                "audio": f"s3://bucket/{index % 1000}/{index}.mp3",
+                "etag": f"{index:032x}",
+                "duration_s": 3 + index % 7,
+            }
             file.write(json.dumps(row) + "\n")
 
 
@@ -60,7 +65,10 @@ def items(folder: Path, runs: int = 5) -> str:
 def million(folder: Path) -> str:
     """Seconds and memory to plan a million rows, and to publish them."""
     rows = []
-    for label, write, operation in (("text", write_texts, "synthesize"), ("audio with duration_s and etag", write_audio_rows, "transcribe")):
+    for label, write, operation in (
+        ("text", write_texts, "synthesize"),
+        ("audio with duration_s and etag", write_audio_rows, "transcribe"),
+    ):
         source, out = folder / f"{operation}.jsonl", folder / f"million-{operation}"
         write(source, 1_000_000)
         planned = run([sys.executable, "-m", "benchmarks.overhead", "plan", operation, str(source), str(out)])

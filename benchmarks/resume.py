@@ -29,7 +29,10 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
     rows = pq.read_table(out / "manifest.parquet").to_pylist()
     kept = []
     for row in rows:
-        names = [(o["name"], o["uri"].removeprefix(f"{out}/"), o["format"], o["bytes"], o["sha256"], o["duration_s"]) for o in row["outputs"] or []]
+        names = [
+            (o["name"], o["uri"].removeprefix(f"{out}/"), o["format"], o["bytes"], o["sha256"], o["duration_s"])
+            for o in row["outputs"] or []
+        ]
         kept.append({**{k: v for k, v in row.items() if k not in IGNORED}, "names": names})
     return kept
 
@@ -53,7 +56,9 @@ def prove(command: list[str], folder: Path, kills: int, seed: int, least_s: floa
     ledger: dict[str, tuple[int, int]] = {}
     doubled, killed = 0, 0
     while killed < kills:
-        process = subprocess.Popen([*command, "-o", str(broken)], env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(
+            [*command, "-o", str(broken)], env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
         try:
             process.wait(moments.uniform(least_s, most_s))
         except subprocess.TimeoutExpired:
@@ -85,7 +90,13 @@ def story(folder: Path, times: int) -> Path:
     """The demo story's paragraphs, several times over with a number said, so that no two are alike."""
     rows = [json.loads(line) for line in (ROOT / "examples/story.jsonl").read_text().splitlines()]
     path = folder / "story.jsonl"
-    path.write_text("".join(json.dumps({**row, "id": f"{t}-{row['id']}", "text": f"Telling {t + 1}. {row['text']}"}) + "\n" for t in range(times) for row in rows))
+    path.write_text(
+        "".join(
+            json.dumps({**row, "id": f"{t}-{row['id']}", "text": f"Telling {t + 1}. {row['text']}"}) + "\n"
+            for t in range(times)
+            for row in rows
+        )
+    )
     return path
 
 
@@ -98,7 +109,17 @@ def main() -> int:
             folder.mkdir()
             command = [*WAVEMILL, "run", "synthesize", str(story(folder, times)), "-e", engine, "--unit-items", "2", "--quiet"]
             results.append([engine, *prove(command, folder, kills, 7, least_s, most_s).values()])
-    header = ["engine", "kills", "unbroken run, s", "blobs", "blobs identical", "rows", "rows equal", "items committed twice", "committed units touched again"]
+    header = [
+        "engine",
+        "kills",
+        "unbroken run, s",
+        "blobs",
+        "blobs identical",
+        "rows",
+        "rows equal",
+        "items committed twice",
+        "committed units touched again",
+    ]
     text = f"# Resume\n\n{(__doc__ or '').strip()}\n\n{machine()}; `make prove-resume`.\n\n{table(header, results)}\n"
     (ROOT / "docs/resume.md").write_text(text)
     print(text)

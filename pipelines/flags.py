@@ -1,4 +1,4 @@
-"""Flags: those of every run, and those that derive from the option models of an operation's engines."""
+"""Flags that derive from the option models of an operation's engines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEST_DOUBLE = "echo"
 """Flags of this engine alone work but are not listed."""
 
 
-class Pair(click.ParamType):
+class Pair(click.ParamType[tuple[str, str]]):
     """`key=value`, as a tuple."""
 
     name = "key=value"
@@ -34,22 +34,6 @@ class Pair(click.ParamType):
         if not (equals and key):
             self.fail(f"{value!r} is not of the form key=value", param, ctx)
         return key.strip(), rest
-
-
-def place_flags() -> list[click.Parameter]:
-    """Where it runs: `transforms.settings`."""
-    return [
-        click.Option(["--workers"], type=int, help="Engine threads; as many as cores when unset."),
-        click.Option(["--device"], type=click.Choice(["cpu", "cuda", "mps"]), help="Where the engine runs; cpu when unset."),
-        click.Option(["--no-pull"], is_flag=True, help="Fail when weights are missing instead of fetching them."),
-    ]
-
-
-def show_flags() -> list[click.Parameter]:
-    return [
-        click.Option(["--quiet"], is_flag=True, help="No progress, and no summary unless something failed."),
-        click.Option(["--json", "as_json"], is_flag=True, help="The result as one JSON object on standard output."),
-    ]
 
 
 def engine_flags(row: Operation) -> list[click.Parameter]:
@@ -64,7 +48,9 @@ def engine_flags(row: Operation) -> list[click.Parameter]:
 
 def collect_options(row: Operation, params: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, by flag or by `-O`. Raises `UsageError` for a name that no engine has."""
-    given = {name.removeprefix(PREFIX): value for name, value in params.items() if name.startswith(PREFIX) and value is not None}
+    given = {
+        name.removeprefix(PREFIX): value for name, value in params.items() if name.startswith(PREFIX) and value is not None
+    }
     known = {name for name, _, _ in _fields(row)}
     for key, value in params["pairs"]:
         name = key.replace("-", "_")
@@ -72,11 +58,6 @@ def collect_options(row: Operation, params: dict[str, Any]) -> dict[str, Any]:
             raise click.UsageError(f"-O {key}: no engine of {row.name} has such an option{near(name, known)}")
         given[name] = value
     return given
-
-
-def collect_place(params: dict[str, Any]) -> dict[str, Any]:
-    """Overrides for `new_settings`."""
-    return {"workers": params["workers"], "device": params["device"], "pull": False if params["no_pull"] else None}
 
 
 def _fields(row: Operation) -> Iterator[tuple[str, list[tuple[str, FieldInfo]], str]]:
@@ -113,7 +94,9 @@ def _notes(field: FieldInfo) -> list[str]:
     """Its range and its default, where it has them."""
 
     def bound(*kinds: str) -> Any:
-        return next((found for part in field.metadata for kind in kinds if (found := getattr(part, kind, None)) is not None), None)
+        return next(
+            (found for part in field.metadata for kind in kinds if (found := getattr(part, kind, None)) is not None), None
+        )
 
     low, high = bound("ge", "gt"), bound("le", "lt")
     notes = []

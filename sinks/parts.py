@@ -15,7 +15,14 @@ from transforms.records import Failure, Item, Outcome
 from transforms.storage import Store
 
 OUTPUT = pa.struct(
-    [("name", pa.string()), ("uri", pa.string()), ("format", pa.string()), ("bytes", pa.int64()), ("sha256", pa.string()), ("duration_s", pa.float64())]
+    [
+        ("name", pa.string()),
+        ("uri", pa.string()),
+        ("format", pa.string()),
+        ("bytes", pa.int64()),
+        ("sha256", pa.string()),
+        ("duration_s", pa.float64()),
+    ]
 )
 SCHEMA = pa.schema(
     [
@@ -72,7 +79,9 @@ def view(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> None:
     """A view `parts` of every committed row, with `part` (the file's name), and a table `blobs` of what is stored."""
     paths = store.fetch([entry.url for entry in store.list("parts") if entry.url.endswith(".parquet")], scratch)
     if paths:
-        con.execute(f"CREATE OR REPLACE TEMP VIEW parts AS SELECT *, parse_filename(filename) AS part FROM read_parquet({[str(p) for p in paths]!r}, filename=true)")
+        con.execute(
+            f"CREATE OR REPLACE TEMP VIEW parts AS SELECT *, parse_filename(filename) AS part FROM read_parquet({[str(p) for p in paths]!r}, filename=true)"
+        )
     else:
         con.register("no_parts", SCHEMA.empty_table())
         con.execute("CREATE OR REPLACE TEMP VIEW parts AS SELECT *, '' AS part FROM no_parts")

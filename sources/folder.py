@@ -12,7 +12,33 @@ from sources.manifest import batches
 from transforms import storage
 
 SUFFIXES = frozenset(
-    ".mp3 .wav .flac .ogg .oga .opus .m4a .mp4 .aac .webm .wma .aiff .aif .aifc .caf .amr .ac3 .mka .mkv .mov .au .wv .ape .mp2 .3gp".split()
+    [
+        ".mp3",
+        ".wav",
+        ".flac",
+        ".ogg",
+        ".oga",
+        ".opus",
+        ".m4a",
+        ".mp4",
+        ".aac",
+        ".webm",
+        ".wma",
+        ".aiff",
+        ".aif",
+        ".aifc",
+        ".caf",
+        ".amr",
+        ".ac3",
+        ".mka",
+        ".mkv",
+        ".mov",
+        ".au",
+        ".wv",
+        ".ape",
+        ".mp2",
+        ".3gp",
+    ]
 )
 
 

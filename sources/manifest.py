@@ -89,7 +89,9 @@ def _csv(path: Path, delimiter: str) -> Iterator[tuple[str | None, str | None]]:
 def _parquet(path: Path) -> Iterator[pa.RecordBatch]:
     with duckdb.connect(config={"threads": 1, "preserve_insertion_order": True}) as con:
         try:
-            rows = con.sql("SELECT to_json(t)::VARCHAR AS row, NULL::VARCHAR AS problem FROM read_parquet($path) t", params={"path": str(path)})
+            rows = con.sql(
+                "SELECT to_json(t)::VARCHAR AS row, NULL::VARCHAR AS problem FROM read_parquet($path) t", params={"path": str(path)}
+            )
         except duckdb.Error as error:
             raise WavemillError("bad_usage", f"the manifest is not Parquet: {error}") from None
         yield from rows.to_arrow_reader(BATCH)

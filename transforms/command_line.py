@@ -113,18 +113,20 @@ def format_time(seconds: float) -> str:
 class Pulls:
     """Shows weights on their way: one line drawn over on a terminal, else a line for each file and one every `every_s`."""
 
-    def __init__(self, stream: IO[str] | None = None, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, stream: IO[str] | None = None, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.stream = stream or sys.stderr
         self.every_s, self.clock = every_s, clock
         self.drawn = self.stream.isatty() and os.environ.get("TERM") != "dumb"
         self.file, self.said_s = "", float("-inf")
 
-    def __call__(self, file: str, done: int, total: int | None) -> None:
+    def __call__(self, model: str, done: int, total: int | None) -> None:
         ended, now = done == total, self.clock()
         wait_s = 0.1 if self.drawn else self.every_s
-        if file == self.file and not ended and now - self.said_s < wait_s:
+        if model == self.file and not ended and now - self.said_s < wait_s:
             return
-        self.file, self.said_s = file, now
-        line = f"pulling {file}: {format_bytes(done)} of {format_bytes(total)}" if total or done else f"pulling {file}"
+        self.file, self.said_s = model, now
+        line = f"pulling {model}: {format_bytes(done)} of {format_bytes(total)}" if total or done else f"pulling {model}"
         self.stream.write(f"\r\033[K{line}" + ("\n" if ended else "") if self.drawn else f"{line}\n")
         self.stream.flush()

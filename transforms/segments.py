@@ -10,7 +10,7 @@ LONGEST_S, LONGEST_CHARS = 15.0, 200
 PAUSE_S = 1.0
 SENTENCE_ENDS = (".", "!", "?", "。", "！", "？", "…", "؟", "।")
 CLAUSE_ENDS = (",", ";", ":", "，", "；", "：", "、", "،")
-ABBREVIATIONS = frozenset("mr. mrs. ms. dr. prof. st. vs. etc. e.g. i.e. no. sr. jr. fig. inc. ltd. co. approx.".split())
+ABBREVIATIONS = "mr. mrs. ms. dr. prof. st. vs. etc. e.g. i.e. no. sr. jr. fig. inc. ltd. co. approx."
 INITIALS = re.compile(r"(\w\.)+")
 UNSPACED = frozenset(("zh", "yue", "ja", "th", "lo", "my"))
 """Languages written without spaces between words."""
@@ -57,7 +57,7 @@ def _ends_sentence(word: str, after: str) -> bool:
     bare = word.strip().rstrip("\"'”’)]»」』")
     if not bare.endswith(SENTENCE_ENDS):
         return False
-    if bare.lower() in ABBREVIATIONS or INITIALS.fullmatch(bare):
+    if bare.lower() in ABBREVIATIONS.split() or INITIALS.fullmatch(bare):
         return False
     return not after.strip()[:1].islower()
 

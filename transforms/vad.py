@@ -43,7 +43,7 @@ def find_speech(audio: Audio, start: int = 0, end: int | None = None, max_speech
 
 
 def _model_input(audio: Audio, low: int, high: int) -> np.ndarray:
-    block = np.asarray(audio.samples[:, low:high])
+    block: np.ndarray = audio.samples[:, low:high]
     mono = block[0] if len(block) == 1 else block.mean(axis=0, dtype=np.float32)
     if audio.rate_hz == _MODEL_RATE_HZ:
         return mono

@@ -7,9 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipelines.batch import plan as plans
-from pipelines.batch import publish as publishing
-from pipelines.batch import snapshot as snapshots
+from pipelines.batch import plan as plans, publish as publishing, snapshot as snapshots
 from pipelines.batch.lease import DRIVER, Lease, require_free
 from sinks import parts
 from transforms.errors import WavemillError

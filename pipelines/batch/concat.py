@@ -18,6 +18,9 @@ from transforms.records import Audio
 from transforms.settings import Settings
 from transforms.storage import Store
 
+TRIES = 4
+LONGEST_S = 1000 * 3600.0
+
 
 @dataclass(frozen=True, slots=True)
 class Joined:
@@ -37,6 +40,7 @@ def join(out: str, target: str, settings: Settings, pause_s: float, options: Aud
     measured in the file that was written. Raises `bad_usage` when a row has no audio: nothing is left out in silence.
     """
     from transforms import codec, loudness
+    from transforms.blocks import cut
 
     uris = _audio_uris(Store(out, settings.storage_patience_s))
     max_s = settings.max_audio_h * 3600
@@ -45,12 +49,20 @@ def join(out: str, target: str, settings: Settings, pause_s: float, options: Aud
         first = next(_decoded(uris[:1], 0.0, max_s))
         rate_hz, channels = first.rate_hz, first.channels
 
-        def blocks() -> Iterator[np.ndarray]:
-            return (block for audio in _decoded(uris, pause_s, max_s) for block in codec.cut(audio))
+        def make() -> Iterator[np.ndarray]:
+            return (block for audio in _decoded(uris, pause_s, max_s) for block in cut(audio.samples))
 
-        made = blocks() if options.loudness is None else loudness.normalize_blocks(blocks, rate_hz, options.loudness, options.true_peak)
-        duration_s = codec.encode_to(written, made, rate_hz, channels, options)
-        measured = loudness.measure(codec.decode(written, None, None, 100 * 3600.0))
+        ceiling_dbtp = options.true_peak
+        for _ in range(TRIES):
+            made = make()
+            if options.loudness is not None:
+                made = loudness.fit(make, rate_hz, channels, options.loudness, ceiling_dbtp).apply(make())
+            duration_s = codec.encode_to(written, made, rate_hz, channels, options)
+            measured = loudness.measure(codec.decode(written, None, None, LONGEST_S))
+            over_db = measured.true_peak_dbtp - options.true_peak
+            if options.loudness is None or over_db <= 0:
+                break
+            ceiling_dbtp -= over_db + 0.1  # a lossy codec rings over the ceiling it was given
         _put(written, target, settings)
     return Joined(target, len(uris), duration_s, round(measured.lufs, 2), round(measured.true_peak_dbtp, 2))
 
@@ -63,7 +75,9 @@ def _audio_uris(store: Store) -> list[str]:
         else:
             without.append(row["id"])
     if without:
-        raise WavemillError("bad_usage", f"{len(without)} rows of {store.url} have no audio ({', '.join(without[:5])}); `wavemill replay` them first", "out")
+        raise WavemillError(
+            "bad_usage", f"{len(without)} rows of {store.url} have no audio ({', '.join(without[:5])}); `wavemill replay` them first", "out"
+        )
     return uris
 
 

@@ -62,7 +62,9 @@ def _name(pattern: str, fields: dict[str, Any]) -> str:
         values = {field: str(fields[field]).replace("/", "_") if isinstance(fields[field], str) else fields[field] for field in wanted}
         name = pattern.format(**values)
     except KeyError as error:
-        raise WavemillError("bad_usage", f"--name {pattern!r}: no field {error}; there are {', '.join(FIELDS)} and the row's columns", "name") from None
+        raise WavemillError(
+            "bad_usage", f"--name {pattern!r}: no field {error}; there are {', '.join(FIELDS)} and the row's columns", "name"
+        ) from None
     except (ValueError, IndexError) as error:
         raise WavemillError("bad_usage", f"--name {pattern!r}: {error}", "name") from None
     path = PurePosixPath(name)

@@ -10,8 +10,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.batch import snapshot as snapshots
-from pipelines.batch import units
+from pipelines.batch import snapshot as snapshots, units
 from pipelines.spec import PipelineSpec
 from sinks import parts
 from transforms.errors import WavemillError
@@ -194,7 +193,9 @@ def _share_snapshot(
     assert first
     if (first["source_version"], first["shards"]) != (mine["source_version"], mine["shards"]):
         raise WavemillError(
-            "bad_usage", f"{store.url} is being filled by {first['shards']} shards of another version of SOURCE; use the same, or another OUT", "shard"
+            "bad_usage",
+            f"{store.url} is being filled by {first['shards']} shards of another version of SOURCE; use the same, or another OUT",
+            "shard",
         )
     con.execute("DROP TABLE snapshot")
     load_snapshot(con, store, first, scratch)
@@ -207,5 +208,7 @@ def _refuse_shrinking(spec: PipelineSpec, store: Store, rows: int) -> None:
     published = published_rows(store)
     if rows < published and not spec.allow_shrink:
         raise WavemillError(
-            "bad_usage", f"SOURCE has {rows} rows, but {published} are published in {store.url}; give --allow-shrink if that is meant", "source"
+            "bad_usage",
+            f"SOURCE has {rows} rows, but {published} are published in {store.url}; give --allow-shrink if that is meant",
+            "source",
         )

@@ -10,8 +10,9 @@ from typing import IO, TYPE_CHECKING, Any
 from transforms.command_line import Pulls, format_time
 
 if TYPE_CHECKING:
-    from pipelines.batch.plan import Plan
     from rich.progress import Progress as Bar
+
+    from pipelines.batch.plan import Plan
 
 Clock = Callable[[], float]
 
@@ -153,7 +154,13 @@ class Live:
     def _start(self) -> None:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
-        self.bar = Progress(SpinnerColumn(), BarColumn(24), TextColumn("{task.fields[said]}", markup=False), console=self.console, transient=True)
+        self.bar = Progress(
+            SpinnerColumn(),
+            BarColumn(24),
+            TextColumn("{task.fields[said]}", markup=False),
+            console=self.console,
+            transient=True,
+        )
         self.bar.add_task("", total=1.0, said="")
         self.bar.start()
 

@@ -10,8 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 
-from pipelines.batch import plan as plans
-from pipelines.batch import snapshot as snapshots
+from pipelines.batch import plan as plans, snapshot as snapshots
 from sinks import parts
 from transforms.errors import WavemillError
 from transforms.storage import Store, filesystem
@@ -70,7 +69,9 @@ def count(con: duckdb.DuckDBPyConnection) -> Counts:
         SELECT CASE WHEN s.code IS NOT NULL THEN 'failed' ELSE coalesce(w.status, 'missing') END AS status,
                coalesce(s.code, w.code) AS code, count(*) FROM snapshot s LEFT JOIN winners w USING (key) GROUP BY 1, 2 ORDER BY 2
     """).fetchall()
-    audio = con.execute("SELECT coalesce(sum(p.duration_s), 0) FROM parts p SEMI JOIN winners w USING (key, part) WHERE p.status = 'done'").fetchone()
+    audio = con.execute(
+        "SELECT coalesce(sum(p.duration_s), 0) FROM parts p SEMI JOIN winners w USING (key, part) WHERE p.status = 'done'"
+    ).fetchone()
     return Counts(
         rows=sum(n for _, _, n in found),
         done=sum(n for status, _, n in found if status == "done"),
@@ -99,8 +100,12 @@ def publish(store: Store, partial: bool = False) -> Counts:
 
 def _write(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> None:
     manifest, failures = scratch / MANIFEST, scratch / FAILURES
-    con.execute(f"COPY (SELECT * FROM outcomes ORDER BY index) TO '{manifest}' (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{wavemill_manifest: '1'}})")
-    rows = con.sql(f"SELECT index, id, code, detail, attempts, input FROM read_parquet('{manifest}') WHERE status = 'failed' ORDER BY index")
+    con.execute(
+        f"COPY (SELECT * FROM outcomes ORDER BY index) TO '{manifest}' (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{wavemill_manifest: '1'}})"
+    )
+    rows = con.sql(
+        f"SELECT index, id, code, detail, attempts, input FROM read_parquet('{manifest}') WHERE status = 'failed' ORDER BY index"
+    )
     with failures.open("w", encoding="utf-8") as file:
         for batch in rows.to_arrow_reader(8192):
             for row in batch.to_pylist():

@@ -138,7 +138,8 @@ class Room:
         options: Options = self._options(row["options"])
         if identity.key(self._prefix(row["options"]), inputs) != row["key"]:
             raise WavemillError(
-                "work_mismatch", f"this worker's {self.engine.name} {self.engine.version} or its weights are not the plan's; run again to plan anew"
+                "work_mismatch",
+                f"this worker's {self.engine.name} {self.engine.version} or its weights are not the plan's; run again to plan anew",
             )
         return Item(row["key"], row["id"], self.row.name, self.engine.name, options, inputs)
 

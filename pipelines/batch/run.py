@@ -13,10 +13,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Protocol
 
-from pipelines.batch import plan as plans
-from pipelines.batch import publish as publishing
-from pipelines.batch import snapshot as snapshots
-from pipelines.batch import supervise
+from pipelines.batch import plan as plans, publish as publishing, snapshot as snapshots, supervise
 from pipelines.batch.lease import Lease, require_free, shard_name
 from pipelines.batch.room import Job
 from pipelines.spec import PipelineSpec
@@ -63,7 +60,10 @@ def run(spec: PipelineSpec, settings: Settings, progress: Progress, control: sup
     store = Store(spec.out, settings.storage_patience_s)
     if not spec.shard:
         _refuse_shards(store, settings)
-    with Lease(store, shard_name(spec.shard), settings.lease_ttl_s, take_over) as lease, tempfile.TemporaryDirectory(prefix="wavemill-") as folder:
+    with (
+        Lease(store, shard_name(spec.shard), settings.lease_ttl_s, take_over) as lease,
+        tempfile.TemporaryDirectory(prefix="wavemill-") as folder,
+    ):
         scratch = Path(folder)
         return _finish(lambda: plans.make(spec, settings, store, scratch), settings, store, scratch, lease, progress, control)
 
@@ -76,9 +76,13 @@ def replay(out: str, settings: Settings, progress: Progress, control: supervise.
     engine = spec.new_engine()
     if (engine.name, engine.version) != (stored["engine"], stored["engine_version"]):
         raise WavemillError(
-            "bad_usage", f"{out} was made by {stored['engine']} {stored['engine_version']}, this is {engine.name} {engine.version}; use `wavemill run`"
+            "bad_usage",
+            f"{out} was made by {stored['engine']} {stored['engine_version']}, this is {engine.name} {engine.version}; use `wavemill run`",
         )
-    with Lease(store, shard_name(None), settings.lease_ttl_s, take_over) as lease, tempfile.TemporaryDirectory(prefix="wavemill-") as folder:
+    with (
+        Lease(store, shard_name(None), settings.lease_ttl_s, take_over) as lease,
+        tempfile.TemporaryDirectory(prefix="wavemill-") as folder,
+    ):
         scratch = Path(folder)
         try:
             return _finish(lambda: plans.remake(spec, store, scratch), settings, store, scratch, lease, progress, control)
@@ -92,7 +96,9 @@ def _refuse_shards(store: Store, settings: Settings) -> None:
     """A whole run and shards of one do not share an OUT."""
     if plans.read_stored(store, plans.SHARDS):
         first = plans.read_stored(store, plans.SHARDS) or {}
-        raise WavemillError("bad_usage", f"{store.url} is filled by {first.get('shards')} shards; give --shard i/n, or `wavemill publish` it", "shard")
+        raise WavemillError(
+            "bad_usage", f"{store.url} is filled by {first.get('shards')} shards; give --shard i/n, or `wavemill publish` it", "shard"
+        )
 
 
 def _finish(
@@ -130,8 +136,7 @@ def _finish(
 
 def pull_models(models: list[str], settings: Settings, progress: Progress) -> None:
     """Fetch missing weights before any work. Raises `model_missing` when pulling is off."""
-    from transforms import models as table
-    from transforms import pull
+    from transforms import models as table, pull
 
     for model in models:
         if settings.pull:
@@ -261,5 +266,3 @@ class SilentProgress:
 
     def event(self, event: dict[str, Any]) -> None:
         pass
-
-

@@ -76,7 +76,9 @@ def take(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, scr
     _columns(snapshot, spec, known, options, option_names)
     for name, column in spec.columns.items():
         if column not in known:
-            raise WavemillError("bad_usage", f"--columns {name}={column}: the manifest has no column {column!r}{near(column, known)}", "columns")
+            raise WavemillError(
+                "bad_usage", f"--columns {name}={column}: the manifest has no column {column!r}{near(column, known)}", "columns"
+            )
         if name not in (*option_names, *spec.row.inputs, "id"):
             raise WavemillError("bad_usage", f"--columns {name}={column}: {name!r} is no input or option of {spec.operation}", "columns")
     _stage(con, spec, [columns[name] for name in options])
@@ -233,4 +235,3 @@ def _finish(con: duckdb.DuckDBPyConnection, row: Operation) -> None:
         FROM (SELECT keyed.* FROM keyed) keyed LEFT JOIN (SELECT id FROM doubled) d ON d.id = keyed.id
     """)
     con.execute("DROP TABLE keyed")
-

@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipelines.batch import plan as plans
-from pipelines.batch import publish as publishing
-from pipelines.batch import snapshot as snapshots
+from pipelines.batch import plan as plans, publish as publishing, snapshot as snapshots
 from pipelines.batch.lease import alive, read
 from transforms.settings import Settings
 from transforms.storage import Store

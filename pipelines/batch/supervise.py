@@ -66,7 +66,9 @@ def work(job: Job, refs: Sequence[units.Ref], store: Store, scratch: Path, contr
             break
         empty_deaths = 0 if child.opened or child.done else empty_deaths + 1
         if empty_deaths == DEATHS:
-            raise WavemillError("engine_unloadable", f"the pipeline process died {DEATHS} times before any work ({_cause(code)})\n{child.last_lines}")
+            raise WavemillError(
+                "engine_unloadable", f"the pipeline process died {DEATHS} times before any work ({_cause(code)})\n{child.last_lines}"
+            )
         deaths.update(child.opened)
         hear({"death": _cause(code), "open": len(child.opened)})
         for unit in child.opened:

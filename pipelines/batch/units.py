@@ -57,7 +57,9 @@ def group(con: duckdb.DuckDBPyConnection, cost_s: float, unit_items: int, stored
     A unit of the `stored` work file is kept as it was when all its keys are wanted and none has an outcome, so that its
     batches, and with them its bytes, are those of the first try.
     """
-    inputs = [name for (name,) in con.execute("SELECT column_name FROM (DESCRIBE snapshot) WHERE starts_with(column_name, 'in_')").fetchall()]
+    inputs = [
+        name for (name,) in con.execute("SELECT column_name FROM (DESCRIBE snapshot) WHERE starts_with(column_name, 'in_')").fetchall()
+    ]
     columns = ", ".join(["key", "id", *inputs, "options", "weight"])
     kept = "SELECT NULL::VARCHAR AS key WHERE false"
     if stored:
@@ -71,7 +73,11 @@ def group(con: duckdb.DuckDBPyConnection, cost_s: float, unit_items: int, stored
         kept = f"SELECT key FROM read_parquet('{stored}') SEMI JOIN kept USING (unit)"
     writer = _Writer(target, cost_s)
     if stored:
-        writer.add_all(con.sql(f"SELECT unit, n, {columns} FROM read_parquet('{stored}', file_row_number=true) SEMI JOIN kept USING (unit) ORDER BY file_row_number"))
+        writer.add_all(
+            con.sql(
+                f"SELECT unit, n, {columns} FROM read_parquet('{stored}', file_row_number=true) SEMI JOIN kept USING (unit) ORDER BY file_row_number"
+            )
+        )
     fresh = con.sql(f"""
         WITH tries AS (SELECT key, max(n) + 1 AS n FROM parts GROUP BY key)
         SELECT coalesce(t.n, 0)::INTEGER AS n, {", ".join("s." + c for c in columns.split(", "))}

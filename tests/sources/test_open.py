@@ -10,8 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from sources.manifest import read
 from sources.open import open_source
@@ -22,10 +21,18 @@ SPEAK, HEAR = OPERATIONS["synthesize"], OPERATIONS["transcribe"]
 
 
 def rows(batches: Any) -> list[Any]:
-    return [json.loads(row) if row is not None else problem for batch in batches for row, problem in zip(*batch.to_pydict().values(), strict=True)]
+    return [
+        json.loads(row) if row is not None else problem
+        for batch in batches
+        for row, problem in zip(*batch.to_pydict().values(), strict=True)
+    ]
 
 
-@given(st.lists(st.dictionaries(st.sampled_from(["text", "voice", "x"]), st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1)))
+@given(
+    st.lists(
+        st.dictionaries(st.sampled_from(["text", "voice", "x"]), st.text(st.characters(exclude_categories=["Cs"]), min_size=1), min_size=1)
+    )
+)
 def test_json_lines_csv_and_parquet_hold_the_same_rows(tmp_path_factory: pytest.TempPathFactory, table: list[dict[str, str]]) -> None:
     folder = tmp_path_factory.mktemp("rows")
     table = [{key: value.replace("\r", " ").replace("\0", "") or "x" for key, value in row.items()} for row in table]

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from pipelines.batch import snapshot
 from pipelines.spec import PipelineSpec
@@ -49,14 +48,20 @@ def test_the_engine_and_its_version_are_part_of_the_identity() -> None:
 
 
 def test_a_uri_at_another_version_is_another_item() -> None:
-    assert identity.key("p", {"audio": Input("uri", "s3://b/a.wav", "1")}) != identity.key("p", {"audio": Input("uri", "s3://b/a.wav", "2")})
+    assert identity.key("p", {"audio": Input("uri", "s3://b/a.wav", "1")}) != identity.key(
+        "p", {"audio": Input("uri", "s3://b/a.wav", "2")}
+    )
 
 
 def test_texts_that_differ_only_in_unicode_composition_are_one_item() -> None:
     assert identity.text_digest("cafe\u0301") == identity.text_digest("caf\u00e9")
 
 
-@given(st.lists(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n\r"), min_size=1, max_size=80), min_size=1, max_size=8))
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n\r"), min_size=1, max_size=80), min_size=1, max_size=8
+    )
+)
 def test_sql_and_python_give_every_row_the_same_key(texts: list[str]) -> None:
     import json
     import tempfile
@@ -70,7 +75,9 @@ def test_sql_and_python_give_every_row_the_same_key(texts: list[str]) -> None:
             snapshot.take(con, spec, engine, Path(folder))
             found = [key for (key,) in con.execute("SELECT key FROM snapshot ORDER BY index").fetchall()]
     expected = [
-        identity.key(identity.prefix(engine, engine.Options.parse({"format": "wav", "speed": 1.0 + index / 10})), {"text": Input("text", text)})
+        identity.key(
+            identity.prefix(engine, engine.Options.parse({"format": "wav", "speed": 1.0 + index / 10})), {"text": Input("text", text)}
+        )
         for index, text in enumerate(texts)
     ]
     assert found == expected
@@ -80,5 +87,3 @@ def test_sql_and_python_give_every_row_the_same_key(texts: list[str]) -> None:
 def test_seeds_are_64_bit_and_differ_between_pieces(extra: int) -> None:
     first, second = identity.seed("k", extra), identity.seed("k", extra + 1)
     assert first != second and 0 <= first < 2**64
-
-

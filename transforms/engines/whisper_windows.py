@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice, pairwise
 
 import numpy as np
 
@@ -21,6 +22,8 @@ PAD = RATE_HZ // 2
 """What is kept around speech, so that no pause is longer than twice this."""
 GAP = RATE_HZ // 2
 """Silence put between two pieces that share a window, besides their padding."""
+REACH_S = 0.3
+"""How far from a word voiced time still counts as the word's: alignment is no finer."""
 FULL_ENOUGH = 0.75
 """A window with this share of its length may end at the longest pause that follows."""
 
@@ -70,10 +73,20 @@ class Window:
                 found.append(word._replace(start=start, end=end))
         return found
 
+    def voiced(self, piece: int, spans: Sequence[Span]) -> list[tuple[float, float]]:
+        """The piece's speech that lies in this window, in seconds of the piece."""
+        parts = [part for part in self.parts if part.piece == piece]
+        return [
+            (max(a, part.start) / RATE_HZ, min(b, part.end) / RATE_HZ)
+            for part in parts
+            for a, b in spans
+            if a < part.end and b > part.start
+        ]
+
     def straddles(self, words: Sequence[Word]) -> set[int]:
         """Pieces whose words reach more than the gap's middle into a neighbour."""
         found = set()
-        for before, after in zip(self.parts, self.parts[1:], strict=False):
+        for before, after in pairwise(self.parts):
             if before.piece != after.piece and any(
                 w.start * RATE_HZ < before.stop - PAD and w.end * RATE_HZ > after.at + PAD for w in words
             ):
@@ -85,10 +98,10 @@ def lay_out(piece: int, spans: Sequence[Span], frames: int) -> list[Window]:
     """The windows of one piece, from its speech. A window ends at a long pause rather than when it is full."""
     if not spans:
         return []
-    middles = [(a[1] + b[0]) // 2 for a, b in zip(spans, spans[1:], strict=False)]
+    middles = [(a[1] + b[0]) // 2 for a, b in pairwise(spans)]
     lows, highs = [0, *middles], [*middles, frames]
     padded = [(max(a - PAD, low), min(b + PAD, high)) for (a, b), low, high in zip(spans, lows, highs, strict=True)]
-    pauses = [b[0] - a[1] for a, b in zip(spans, spans[1:], strict=False)]
+    pauses = [b[0] - a[1] for a, b in pairwise(spans)]
     windows, first = [], 0
     while first < len(padded):
         parts: list[Part] = []
@@ -124,26 +137,26 @@ def pack(windows: Sequence[Window], longest: int) -> list[Window]:
     return packed
 
 
-def overlap(spans: Sequence[tuple[float, float]], others: Sequence[tuple[float, float]]) -> float:
-    """How much of `spans` lies in `others`; both in order and without overlap of their own."""
-    total, index = 0.0, 0
-    for a, b in spans:
-        while index < len(others) and others[index][1] <= a:
-            index += 1
-        for start, end in others[index:]:
-            if start >= b:
-                break
-            total += min(b, end) - max(a, start)
-    return total
-
-
-def covered_s(spans_s: Sequence[tuple[float, float]], words: Sequence[Word], reach_s: float = 0.3) -> float:
-    """Seconds of the spans that have a word, or one within `reach_s`."""
+def coverage(spans_s: Sequence[tuple[float, float]], words: Sequence[Word]) -> float:
+    """The share of the spans' time that has a word, or one within `REACH_S`; 1 where there are no spans."""
     texts: list[tuple[float, float]] = []
     for word in words:
-        start, end = word.start - reach_s, word.end + reach_s
+        start, end = word.start - REACH_S, word.end + REACH_S
         if texts and start <= texts[-1][1]:
             texts[-1] = (texts[-1][0], max(end, texts[-1][1]))
         else:
             texts.append((start, end))
-    return overlap(spans_s, texts)
+    voiced_s = sum(b - a for a, b in spans_s)
+    return _overlap_s(spans_s, texts) / voiced_s if voiced_s else 1.0
+
+
+def _overlap_s(spans: Sequence[tuple[float, float]], others: Sequence[tuple[float, float]]) -> float:
+    total, first = 0.0, 0
+    for a, b in spans:
+        while first < len(others) and others[first][1] <= a:
+            first += 1
+        for start, end in islice(others, first, None):
+            if start >= b:
+                break
+            total += min(b, end) - max(a, start)
+    return total

@@ -8,8 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipelines.batch import run as runs
-from pipelines.batch import supervise
+from pipelines.batch import run as runs, supervise
 from pipelines.spec import PipelineSpec
 from transforms.settings import Settings
 from transforms.storage import Store
@@ -51,7 +50,9 @@ class Runner:
             options.pop("format")
         return PipelineSpec.parse({**defaults, **fields, "options": options})
 
-    def run(self, act: Callable[[dict[str, Any]], None] = lambda event: None, control: supervise.Control | None = None, **fields: Any) -> runs.Summary:
+    def run(
+        self, act: Callable[[dict[str, Any]], None] = lambda event: None, control: supervise.Control | None = None, **fields: Any
+    ) -> runs.Summary:
         self.heard = Heard(act)
         return runs.run(self.spec(**fields), SETTINGS, self.heard, control or supervise.Control())
 

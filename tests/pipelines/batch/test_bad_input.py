@@ -13,8 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.batch import run as runs
-from pipelines.batch import supervise
+from pipelines.batch import run as runs, supervise
 from transforms.errors import WavemillError
 from transforms.settings import Settings
 
@@ -109,9 +108,12 @@ def test_a_file_that_may_not_be_read_is_forbidden(runner: Runner) -> None:
     secret.chmod(0)
     code = f"from transforms import storage\nwith storage.open_input({str(secret)!r}): pass"
     found = subprocess.run(
-        ["setpriv", "--reuid=65534", "--clear-groups", shutil.which("python3") or "python3", "-c", code], capture_output=True, text=True, check=False
+        ["setpriv", "--reuid=65534", "--clear-groups", shutil.which("python3") or "python3", "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    if "ModuleNotFoundError" in found.stderr or "Permission denied" in found.stderr and "python" in found.stderr.split("Permission")[0]:
+    if "ModuleNotFoundError" in found.stderr or ("Permission denied" in found.stderr and "python" in found.stderr.split("Permission")[0]):
         pytest.skip("the interpreter itself is not readable by others")
     assert "permission denied" in found.stderr.lower()
 
@@ -180,7 +182,9 @@ def test_what_is_wrong_with_the_command_is_said_before_anything_runs(runner: Run
 def small_disk() -> Iterator[Path]:
     """A file system of 2 MB."""
     folder = Path(tempfile.mkdtemp(prefix="wavemill-small-"))
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, check=False).returncode == 0
+    mounted = (
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)], capture_output=True, check=False).returncode == 0
+    )
     if not mounted:
         folder.rmdir()
         pytest.skip("may not mount a small file system here")

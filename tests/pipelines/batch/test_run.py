@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipelines.batch import run as runs
-from pipelines.batch import supervise
+from pipelines.batch import run as runs, supervise
 from sinks import parts
 from transforms.errors import WavemillError
 from transforms.records import Failure, Item
@@ -234,8 +233,7 @@ def test_a_second_driver_is_refused_while_the_first_works(runner: Runner) -> Non
 
 
 def test_a_worker_of_another_engine_version_refuses_the_unit(runner: Runner) -> None:
-    from pipelines.batch import plan as plans
-    from pipelines.batch import room
+    from pipelines.batch import plan as plans, room
 
     runner.write(texts(3))
     spec = runner.spec()

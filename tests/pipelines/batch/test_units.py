@@ -6,8 +6,7 @@ from pathlib import Path
 import duckdb
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from pipelines.batch import snapshot, units
 from pipelines.spec import PipelineSpec
@@ -22,7 +21,9 @@ def con(tmp_path: Path):  # type: ignore[no-untyped-def]
         yield connection
 
 
-def plan(con: duckdb.DuckDBPyConnection, folder: Path, texts: list[str], unit_items: int = 3, stored: Path | None = None, name: str = "work") -> list[units.Ref]:
+def plan(
+    con: duckdb.DuckDBPyConnection, folder: Path, texts: list[str], unit_items: int = 3, stored: Path | None = None, name: str = "work"
+) -> list[units.Ref]:
     source = folder / "m.jsonl"
     source.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
     spec = PipelineSpec(operation="synthesize", source=str(source), out=str(folder / "out"), engine="echo")
@@ -68,7 +69,9 @@ def test_cutting_keeps_every_row_in_order_within_both_limits(weights: list[float
         assert table.num_rows == 1 or sum(table.column("weight").to_pylist()) <= units.UNIT_S
 
 
-def test_what_has_an_outcome_is_not_planned_again_and_untouched_units_keep_their_shape(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
+def test_what_has_an_outcome_is_not_planned_again_and_untouched_units_keep_their_shape(
+    con: duckdb.DuckDBPyConnection, tmp_path: Path
+) -> None:
     texts = [f"text {index}" for index in range(9)]
     first = plan(con, tmp_path, texts)
     work = tmp_path / "work.parquet"

@@ -1,0 +1,84 @@
+"""The flags of every run: what to run, where it runs, and what is shown of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipelines.flags import Pair, collect_options
+from transforms.operations import operation
+
+if TYPE_CHECKING:
+    from pipelines.spec import PipelineSpec
+
+
+def place_flags() -> list[click.Parameter]:
+    """Where it runs: `transforms.settings`."""
+    return [
+        click.Option(["--workers"], type=int, help="Engine threads; as many as cores when unset."),
+        click.Option(["--device"], type=click.Choice(["cpu", "cuda", "mps"]), help="Where the engine runs; cpu when unset."),
+        click.Option(["--no-pull"], is_flag=True, help="Fail when weights are missing instead of fetching them."),
+    ]
+
+
+def show_flags() -> list[click.Parameter]:
+    return [
+        click.Option(["--quiet"], is_flag=True, help="No progress, and no summary unless something failed."),
+        click.Option(["--json", "as_json"], is_flag=True, help="The result as one JSON object on standard output."),
+    ]
+
+
+def collect_place(params: dict[str, Any]) -> dict[str, Any]:
+    """Overrides for `new_settings`."""
+    return {"workers": params["workers"], "device": params["device"], "pull": False if params["no_pull"] else None}
+
+
+def spec_flags() -> list[click.Parameter]:
+    return [
+        click.Argument(["source"], required=False),
+        click.Option(["-o", "--out"], help="Where results go: a folder or any fsspec URL."),
+        click.Option(["--spec"], metavar="FILE", help="A YAML file of the same fields; the line wins."),
+        click.Option(["--columns"], type=Pair(), multiple=True, help="An input or option, and its column: text=sentence."),
+        click.Option(
+            ["--split"],
+            type=click.Choice(["line", "paragraph", "file"]),
+            help="What an item of a text file is; line when unset.",
+        ),
+        click.Option(["--limit"], type=int, help="Only the first N rows."),
+        click.Option(["--shard"], metavar="i/n", help="Only the share i of n, 0 <= i < n; `publish` joins them."),
+        click.Option(["--unit-items"], type=int, help="Most items of a work unit; 200 when unset."),
+        click.Option(["--max-failures"], metavar="N|P%", help="More failed rows than this exit 1; 0% when unset."),
+        click.Option(["--fail-fast"], is_flag=True, default=None, help="Stop, unpublished, as soon as too many failed."),
+        click.Option(["--allow-shrink"], is_flag=True, default=None, help="Publish fewer rows than are published now."),
+        click.Option(["--check-inputs"], is_flag=True, default=None, help="Look again whether inputs have changed."),
+    ]
+
+
+SPEC_FIELDS = (
+    "source",
+    "out",
+    "engine",
+    "split",
+    "limit",
+    "shard",
+    "unit_items",
+    "max_failures",
+    "fail_fast",
+    "allow_shrink",
+    "check_inputs",
+)
+
+
+def read_spec(name: str, params: dict[str, Any]) -> PipelineSpec:
+    """The spec of the line, over that of the file it names. Raises `UsageError` and `bad_usage`."""
+    from pipelines.spec import PipelineSpec, read_file
+
+    file = params["spec"]
+    values = {field: params[field] for field in SPEC_FIELDS if params[field] is not None}
+    values |= {"operation": name, "options": collect_options(operation(name), params), "columns": dict(params["columns"])}
+    given = {**(read_file(file) if file else {}), **values}
+    for field, shown in (("source", "SOURCE"), ("out", "-o OUT")):
+        if field not in given:
+            raise click.UsageError(f"{shown} is missing")
+    return PipelineSpec.parse(values, file)

@@ -1,0 +1,193 @@
+"""Text as it is said: clean characters always, and on request numbers, dates, money and abbreviations as words."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+_BREAKS = dict.fromkeys(map(ord, "\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"), "\n") | {ord("\n"): "\n", ord("\t"): " "}
+_PLAIN = {ord(sign): plain for signs, plain in (
+    ("“”„‟«»〝〞″", '"'), ("‘’‚‛′´ʼ＇", "'"), ("‐‑−﹣－", "-"), ("―⸺⸻", "—"), ("‒", "–"), ("℃", "°C"), ("℉", "°F"),
+    ("…", "..."), ("⁄∕", "/"), ("％", "%"), ("＄", "$"), ("＆", "&"), ("＠", "@"), ("＋", "+"), ("∗", "*"),
+) for sign in signs}  # fmt: skip
+_KEPT_SIGNS = frozenset("°€£$¥₹₩₿¢%")
+
+
+class _Clean(dict[int, str]):
+    """What each character becomes: line breaks one kind, control, zero-width, private and unassigned ones nothing."""
+
+    def __missing__(self, code: int) -> str:
+        kind = unicodedata.category(chr(code))
+        self[code] = "" if kind[0] == "C" else " " if kind == "Zs" else chr(code)
+        return self[code]
+
+
+class _Tidy(dict[int, str]):
+    """Typographic signs plain, digits and letters of other styles ordinary, emoji and ornaments nothing."""
+
+    def __missing__(self, code: int) -> str:
+        sign = chr(code)
+        kind = unicodedata.category(sign)
+        if kind == "Nd":
+            self[code] = str(unicodedata.decimal(sign))
+        elif 0x1D400 <= code <= 0x1D7FF:
+            self[code] = unicodedata.normalize("NFKC", sign)
+        elif (kind in ("So", "Sk", "Me") and sign not in _KEPT_SIGNS) or 0xFE00 <= code <= 0xFE0F or 0xE0100 <= code <= 0xE01EF:
+            self[code] = " " if kind == "So" else ""
+        else:
+            self[code] = sign
+        return self[code]
+
+
+_clean, _tidy = _Clean(_BREAKS), _Tidy(_PLAIN | {ord("`"): "", ord("^"): "^"})
+
+_ADDRESS = re.compile(
+    r"(?:\bhttps?://|\bwww\.)(?:www\.)?([^\s<>\"')\]]{1,400})|(?<![\w.@])([\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,5}[A-Za-z]{2,24})\b"
+    r"|(?<![\w.@])((?:[A-Za-z0-9-]{1,63}\.){1,4}(?:com|org|net|io|dev|edu|gov|ai|app|info|co\.uk)\b(?:/[\w./-]{0,200})?)"
+)
+_LINK = re.compile(r"!?\[([^\[\]\n]{1,300})\]\([^()\s]{1,500}\)")
+_TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,200}>")
+_LINE_START = re.compile(r"(?m)^[ \t]*(?:(?:#{1,6}|>|[-*+•‣–—])[ \t]+)+")
+_RULE = re.compile(r"(?m)^[ \t]*(?:[-*_=~][ \t]*){3,}$")
+_DASH = re.compile(r"([,.;:!?]?)(?:[ \t]*(?:—|--+)[ \t]*|(?<!\d)[ \t]+[–-][ \t]+|[ \t]+[–-][ \t]+(?!\d))")
+_SPACED_PATTERNS = tuple(
+    (re.compile(pattern), plain)
+    for pattern, plain in (
+        (r"[ \t]{2,}", " "),
+        (r" ?\n ?", "\n"),
+        (r"\( ?\)|\[ ?\]|\"\"", ""),
+        (r" +(?=[,;:!?](?![^\s\"'),;:!?])|\.(?!\w))", ""),
+        (r"([,;:])(?:\s?[,;:])+", r"\1"),
+        (r",(?=[.!?])", ""),
+        (r"\.{4,}", "..."),
+        (r"([!?])\1+", r"\1"),
+        (r"(?m)^[ ,;:]+|[ ]+$", ""),
+    )
+)
+_ENGLISH_SIGNS = tuple(
+    (re.compile(pattern), said)
+    for pattern, said in (
+        (r"[ \t]*&[ \t]*", " and "),
+        (r"[ \t]*%", " percent"),
+        (r"#(?=\w)", "hashtag "),
+        (r"@(?=\w)", " at "),
+        (r"\+", " plus "),
+        (r"[ \t]=[ \t]", " equals "),
+        (r"(?<=\w)/(?=\w)", " "),
+        (r"(?<=\w)[²]", " squared"),
+        (r"(?<=\w)[³]", " cubed"),
+        (r"§+[ \t]?(?=\w)", "section "),
+        (r"[†‡•‣⁃※§¶/=@#°$€£¥₹₩₿¢<>]", " "),
+    )
+)
+_NOISE = str.maketrans({"*": "", "_": " ", "\\": " ", "|": ",", "~": "", "^": "", "[": "(", "]": ")", "{": "(", "}": ")"})
+
+
+def base(language: str) -> str:
+    """`en` of `en-GB` or `en_us`."""
+    return language.replace("_", "-").partition("-")[0].lower()
+
+
+def clean(text: str) -> str:
+    """The text in NFC, its lines ended by a newline, without control, zero-width, private or unassigned characters.
+
+    Right for any string, and for its own result changes nothing.
+    """
+    if text.isascii() and text.isprintable():
+        return text
+    return unicodedata.normalize("NFC", text.translate(_clean))
+
+
+def normalize(text: str, language: str = "en") -> str:
+    """The text as words an engine can say, in `language`; right for any string, and for its own result changes nothing.
+
+    English is done in full. Of other languages numbers, decimals, amounts and percentages are said where num2words knows
+    them; the rest is left to the engine. Markdown, emoji and typographic signs go in every language.
+    """
+    return say(clean(text), language)
+
+
+def say(text: str, language: str) -> str:
+    """`normalize` for a text that is clean already; private characters in it pass through as words."""
+    english = base(language) == "en"
+    if english and text.isascii() and not _english_trigger().search(text):
+        return text.strip()
+    for _ in range(4):
+        said = _say(text, language, english)
+        if said == text:
+            break
+        text = said
+    return text
+
+
+def _say(text: str, language: str, english: bool) -> str:
+    text = _RULE.sub("", unicodedata.normalize("NFC", text.translate(_tidy)))
+    text = _TAG.sub(" ", _LINK.sub(r"\1", _LINE_START.sub("", text)))
+    text = _DASH.sub(lambda m: f"{m[1]} " if m[1] else ", ", text)
+    if english:
+        text = _in_english(text, language)
+    else:
+        text = _in_other(text, base(language))
+    text = text.translate(_NOISE).replace("–", "-")
+    for pattern, plain in _SPACED_PATTERNS:
+        text = pattern.sub(plain, text)
+    return text.strip()
+
+
+def _in_english(text: str, language: str) -> str:
+    from transforms import english, english_words
+
+    text = _ADDRESS.sub(lambda m: _read_address(m, "at", "dot", "slash"), text)
+    text = english_words.expand(_expand_numerals(text))
+    if any(sign.isdigit() for sign in text):
+        text = english.spell(text, day_first=language.lower() in ("en-gb", "en_gb", "en-au", "en-nz", "en-in", "en-ie"))
+    for pattern, said in _ENGLISH_SIGNS:
+        text = pattern.sub(said, text)
+    return text
+
+
+def _expand_numerals(text: str) -> str:
+    """½ after a number as `and 1/2`, and other numerals of one character as digits; squares and cubes stay."""
+    if text.isascii():
+        return text
+
+    def plain(m: re.Match[str]) -> str:
+        digits = unicodedata.normalize("NFKC", m[0]).replace("⁄", "/")
+        after_digit = m.start() and m.string[m.start() - 1].isdigit()
+        return f" and {digits}" if "/" in digits and after_digit else f" {digits}" if "/" in digits else digits
+
+    return re.sub(r"[¼-¾⅐-⅞①-⑳⁰⁴-⁹₀-₉¹]", plain, text)
+
+
+def _in_other(text: str, language: str) -> str:
+    from transforms import numbers
+
+    words = numbers.LOCALES.get(language)
+    if words:
+        text = _ADDRESS.sub(lambda m: _read_address(m, words.at, words.dot, words.slash), text)
+    return numbers.spell(text, language) if any(sign.isdigit() for sign in text) else text
+
+
+def _read_address(m: re.Match[str], at: str, dot: str, slash: str) -> str:
+    """An address without its scheme and query, its signs as words."""
+    written = re.split(r"[?#]", m[1] or m[2] or m[3], maxsplit=1)[0]
+    body = written.rstrip("/.,;:!?")
+    said = {"@": at, ".": dot, "/": slash}
+    words = "".join(f" {said[sign]} " if sign in said else " " if sign in "-_+=&%~:" else sign for sign in body)
+    return f" {' '.join(words.split())} " + written[len(body) :].strip("/")
+
+
+_trigger: re.Pattern[str] | None = None
+
+
+def _english_trigger() -> re.Pattern[str]:
+    """Finds what an ASCII text must hold for `normalize` to have something to do. Compiled at first use."""
+    global _trigger
+    if _trigger is None:
+        from transforms import english_words
+
+        _trigger = re.compile(
+            r"[^A-Za-z ,.!?;:'\"()\n-]|--| [-,;:.!?]|-[ \n]|  |[,;:!?][,;:.!?]|\.{4}|\n |^[ ,;:-]|\n[,;:-]|\( ?\)|\"\"|www\.|"
+            rf"\.(?:com|org|net|io|dev|edu|gov|ai|app|info|co)\b|{english_words.TRIGGER}"
+        )
+    return _trigger
