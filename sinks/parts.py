@@ -77,7 +77,7 @@ def encode(items: Sequence[Item], outcomes: Sequence[Outcome], seconds: Sequence
 
 def view(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> None:
     """A view `parts` of every committed row, with `part` (the file's name), and a table `blobs` of what is stored."""
-    paths = store.fetch([entry.url for entry in store.list("parts") if entry.url.endswith(".parquet")], scratch)
+    paths = store.fetch([entry.url for entry in store.entries("parts") if entry.url.endswith(".parquet")], scratch)
     if paths:
         con.execute(
             f"CREATE OR REPLACE TEMP VIEW parts AS SELECT *, parse_filename(filename) AS part FROM read_parquet({[str(p) for p in paths]!r}, filename=true)"
@@ -85,7 +85,7 @@ def view(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> None:
     else:
         con.register("no_parts", SCHEMA.empty_table())
         con.execute("CREATE OR REPLACE TEMP VIEW parts AS SELECT *, '' AS part FROM no_parts")
-    names = pa.table({"name": pa.array([entry.url for entry in store.list("blobs")], pa.string())})
+    names = pa.table({"name": pa.array([entry.url for entry in store.entries("blobs")], pa.string())})
     con.register("blob_names", names)
     con.execute("CREATE OR REPLACE TEMP TABLE blobs AS SELECT name FROM blob_names")
     con.unregister("blob_names")

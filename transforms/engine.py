@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from transforms.errors import WavemillError, near
-from transforms.options import Options
+from transforms.options import Options as BaseOptions
 from transforms.records import Item, Outcome, Piece
 
 ENGINES: dict[str, dict[str, str]] = {
@@ -48,7 +48,7 @@ class Engine:
 
     name: ClassVar[str]
     operation: ClassVar[str]
-    Options: ClassVar[type[Options]]
+    Options: ClassVar[type[BaseOptions]]
     version: ClassVar[int] = 1
     """Raised whenever a default or the sound changes: it is part of every item's identity."""
     parallel: ClassVar[Literal["threads", "one"]] = "threads"
@@ -72,15 +72,15 @@ class Engine:
     carry: ClassVar[tuple[str, ...]] = ()
     """Options that, when unset, the first piece's result fixes for the item's other pieces (a detected language)."""
 
-    def language(self, options: Options) -> str:
+    def language(self, options: BaseOptions) -> str:
         """The language of what these options speak: the one that is set, else that of the voice (`en` unless overridden)."""
         return getattr(options, "language", None) or "en"
 
-    def models(self, options: Options) -> tuple[str, ...]:
+    def models(self, options: BaseOptions) -> tuple[str, ...]:
         """Rows of the weights table that these options need."""
         return ()
 
-    def weights(self, options: Options) -> str:
+    def weights(self, options: BaseOptions) -> str:
         """The identity of the weights behind these options."""
         rows = self.models(options)
         if not rows:

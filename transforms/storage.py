@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
@@ -324,7 +324,7 @@ class Store:
             return os.path.exists(self.path(name))
         return bool(self._attempt(name, lambda: self._fs.exists(self.path(name))))
 
-    def list(self, name: str) -> list[Entry]:
+    def entries(self, name: str) -> list[Entry]:
         """Every file below a folder, without temporary ones; entry URLs are names relative to this store."""
         try:
             found = self._attempt(name, lambda: list_folder(self.path(name), recursive=True))
@@ -339,7 +339,7 @@ class Store:
         """Remove files; those that are gone already do not matter."""
         if self.local:
             for name in names:
-                self._writing(name, lambda name=name: Path(self.path(name)).unlink(missing_ok=True))
+                self._writing(name, partial(Path(self.path(name)).unlink, missing_ok=True))
         elif names:
             self._writing(names[0], lambda: self._fs.rm([self.path(name) for name in names]))
 
@@ -370,7 +370,7 @@ class Store:
         for start in range(0, len(missing), 8 * BATCH):
             chunk = missing[start : start + 8 * BATCH]
             paths = [self.path(name) for name, _ in chunk]
-            self._writing(chunk[0][0], lambda paths=paths, chunk=chunk: self._fs.get(paths, [str(t) for _, t in chunk], batch_size=BATCH))
+            self._writing(chunk[0][0], partial(self._fs.get, paths, [str(target) for _, target in chunk], batch_size=BATCH))
         return targets
 
     def sweep(self, older_than_s: float) -> None:

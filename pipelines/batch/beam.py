@@ -12,7 +12,7 @@ from pipelines.batch.room import Room, room_for
 from pipelines.batch.units import Ref
 
 
-class RunUnits(beam.DoFn):  # type: ignore[misc]
+class RunUnits(beam.DoFn):
     """Works each unit to its commit. A unit that is committed already is skipped, so a runner's retry doubles nothing."""
 
     def __init__(self, job_json: str) -> None:

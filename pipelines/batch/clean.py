@@ -30,9 +30,9 @@ def clean(out: str, settings: Settings, dry: bool = False, young_s: float = YOUN
     require_free(store, settings.lease_ttl_s)
     with Lease(store, DRIVER, settings.lease_ttl_s), tempfile.TemporaryDirectory(prefix="wavemill-") as folder:
         scratch = Path(folder)
-        old_parts = [entry.url for entry in store.list("parts")]
+        old_parts = [entry.url for entry in store.entries("parts")]
         needed = {stored["snapshot"], stored["work"]}
-        old_plans = [e.url for e in store.list("plan") if e.url.endswith(".parquet") and e.url not in needed]
+        old_plans = [e.url for e in store.entries("plan") if e.url.endswith(".parquet") and e.url not in needed]
         orphans = _rewrite(store, scratch, old_parts, dry, young_s)
         if not dry:
             store.remove(old_parts)
@@ -57,4 +57,4 @@ def _rewrite(store: Store, scratch: Path, old_parts: list[str], dry: bool, young
     if not dry:
         store.upload(target, f"parts/compact-{secrets.token_hex(8)}.parquet")
     limit_s = time.time() - young_s
-    return [entry for entry in store.list("blobs") if entry.url not in named and entry.modified_s < limit_s]
+    return [entry for entry in store.entries("blobs") if entry.url not in named and entry.modified_s < limit_s]

@@ -88,7 +88,7 @@ def alive(found: dict[str, Any], ttl_s: float) -> bool:
     """Whether the holder still works: on this host its process is asked, on others its heartbeat is believed."""
     if found["host"] == socket.gethostname():
         try:
-            return abs(psutil.Process(found["pid"]).create_time() - found["started_s"]) < 1.0
+            return bool(abs(psutil.Process(found["pid"]).create_time() - found["started_s"]) < 1.0)
         except psutil.NoSuchProcess:
             return False
     return bool(time.time() - found["beat_s"] < ttl_s)
@@ -96,7 +96,7 @@ def alive(found: dict[str, Any], ttl_s: float) -> bool:
 
 def require_free(store: Store, ttl_s: float) -> None:
     """Raises `lease_held` while any driver or shard works on this OUT."""
-    for entry in store.list("leases"):
+    for entry in store.entries("leases"):
         found = read(store, entry.url)
         if found and alive(found, ttl_s):
             raise WavemillError("lease_held", f"{store.url} is being worked on by {found['holder']}; wait for it or stop it")

@@ -59,7 +59,7 @@ def require_stored(store: Store) -> dict[str, Any]:
 
 
 def _first_shard(store: Store) -> dict[str, Any] | None:
-    names = sorted(e.url for e in store.list("plan") if e.url.startswith("plan/shard-") and e.url.endswith(".json"))
+    names = sorted(e.url for e in store.entries("plan") if e.url.startswith("plan/shard-") and e.url.endswith(".json"))
     return read_stored(store, names[0]) if names else None
 
 

@@ -164,7 +164,7 @@ class _Rows:
     def read(self, ref: Ref) -> list[dict[str, Any]]:
         with self._lock:
             table = self._group(ref.group)
-        rows: list[dict[str, Any]] = table.slice(ref.offset, ref.count).to_pylist()
+        rows: list[dict[str, Any]] = table.slice(ref.offset, ref.rows).to_pylist()
         if any(row["unit"] != ref.unit for row in rows):
             raise WavemillError("work_mismatch", f"the work file does not hold unit {ref.unit} where the plan says")
         return rows

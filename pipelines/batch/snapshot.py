@@ -41,7 +41,12 @@ class Snapshot:
 
 def connect(scratch: Path) -> duckdb.DuckDBPyConnection:
     """DuckDB within bounded memory, spilling to `scratch`."""
-    config = {"memory_limit": "400MB", "temp_directory": str(scratch / "duckdb"), "threads": 2, "preserve_insertion_order": True}
+    config: dict[str, str | bool | int | float | list[str]] = {
+        "memory_limit": "400MB",
+        "temp_directory": str(scratch / "duckdb"),
+        "threads": 2,
+        "preserve_insertion_order": True,
+    }
     return duckdb.connect(config=config)
 
 

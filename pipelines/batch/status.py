@@ -40,7 +40,7 @@ def status(out: str, settings: Settings) -> Status:
         counts = publishing.count(con)
         failures = con.sql(f"SELECT index, id, code, detail FROM outcomes WHERE status = 'failed' ORDER BY index LIMIT {EXAMPLES}")
         examples = [dict(zip(failures.columns, row, strict=True)) for row in failures.fetchall()]
-    leases = (read(store, entry.url) for entry in store.list("leases"))
+    leases = (read(store, entry.url) for entry in store.entries("leases"))
     record = store.read("run.json")
     return Status(
         out=store.url,

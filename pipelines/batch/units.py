@@ -27,7 +27,7 @@ class Ref(NamedTuple):
     n: int
     group: int
     offset: int
-    count: int
+    rows: int
     cost_s: float
 
 
@@ -94,7 +94,7 @@ def group(con: duckdb.DuckDBPyConnection, cost_s: float, unit_items: int, stored
 
 def single(stored: Path, ref: Ref, target: Path, cost_s: float) -> list[Ref]:
     """The items of a unit as units of one item each, a try later: how the one that kills its process is found."""
-    rows = pq.ParquetFile(stored).read_row_group(ref.group).slice(ref.offset, ref.count)
+    rows = pq.ParquetFile(stored).read_row_group(ref.group).slice(ref.offset, ref.rows)
     writer = _Writer(target, cost_s)
     for index in range(rows.num_rows):
         row = rows.slice(index, 1)

@@ -24,10 +24,10 @@ def test_what_is_written_is_read_listed_and_removed(out: str) -> None:
     store.write_many({"blobs/a/1.bin": b"one", "blobs/b/2.bin": b"two"})
     store.write("blobs/a/1.bin", b"uno")
     assert store.read("blobs/a/1.bin") == b"uno"
-    assert [(entry.url, entry.bytes) for entry in store.list("blobs")] == [("blobs/a/1.bin", 3), ("blobs/b/2.bin", 3)]
+    assert [(entry.url, entry.bytes) for entry in store.entries("blobs")] == [("blobs/a/1.bin", 3), ("blobs/b/2.bin", 3)]
     store.remove(["blobs/a/1.bin", "blobs/never.bin"])
     assert store.read("blobs/a/1.bin") is None and not store.exists("blobs/a/1.bin") and store.exists("blobs/b/2.bin")
-    assert store.list("nothing") == []
+    assert store.entries("nothing") == []
 
 
 def test_only_the_first_of_two_creates_succeeds(out: str) -> None:

@@ -42,7 +42,7 @@ def _act(options: Faults, text: str) -> Failure | None:
 @lru_cache(maxsize=64)
 def _tone(frequency_hz: int, frames: int, rate_hz: int) -> np.ndarray:
     t = np.arange(frames, dtype=np.float32)
-    tone = (0.3 * np.sin(t * np.float32(2 * np.pi * frequency_hz / rate_hz))).astype(np.float32)[None]
+    tone: np.ndarray = (0.3 * np.sin(t * np.float32(2 * np.pi * frequency_hz / rate_hz))).astype(np.float32)[None]
     tone.setflags(write=False)
     return tone
 

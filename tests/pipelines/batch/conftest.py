@@ -69,7 +69,7 @@ class Runner:
             return con.sql(f"SELECT * FROM '{local}'").to_arrow_table().to_pylist()
 
     def blobs(self) -> dict[str, bytes]:
-        return {entry.url: self.store.read(entry.url) or b"" for entry in self.store.list("blobs")}
+        return {entry.url: self.store.read(entry.url) or b"" for entry in self.store.entries("blobs")}
 
 
 @pytest.fixture

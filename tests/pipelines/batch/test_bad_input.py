@@ -175,7 +175,7 @@ def test_what_is_wrong_with_the_command_is_said_before_anything_runs(runner: Run
     with pytest.raises(WavemillError) as caught:
         runner.run(**fields)
     assert caught.value.kind == "usage" and words in caught.value.detail
-    assert not runner.store.list("plan") and not runner.store.list("leases")
+    assert not runner.store.entries("plan") and not runner.store.entries("leases")
 
 
 @pytest.fixture

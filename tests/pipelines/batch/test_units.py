@@ -35,12 +35,12 @@ def plan(
 
 
 def keys_of(path: Path, ref: units.Ref) -> list[str]:
-    found: list[str] = pq.ParquetFile(path).read_row_group(ref.group).slice(ref.offset, ref.count).column("key").to_pylist()
+    found: list[str] = pq.ParquetFile(path).read_row_group(ref.group).slice(ref.offset, ref.rows).column("key").to_pylist()
     return found
 
 
 def commit(folder: Path, path: Path, ref: units.Ref, outcome: Outcome) -> None:
-    rows = pq.ParquetFile(path).read_row_group(ref.group).slice(ref.offset, ref.count).to_pylist()
+    rows = pq.ParquetFile(path).read_row_group(ref.group).slice(ref.offset, ref.rows).to_pylist()
     items = [Item(row["key"], row["id"], "synthesize", "echo", None, {}) for row in rows]  # type: ignore[arg-type]
     Store(str(folder / "out")).write(parts.name(ref.unit, ref.n), parts.encode(items, [outcome] * len(items), [0.0] * len(items), ref.n))
 
@@ -49,12 +49,12 @@ def test_every_wanted_key_is_in_exactly_one_unit_and_equal_rows_are_one_key(con:
     refs = plan(con, tmp_path, ["a", "b", "c", "a", "d", "e", "f", "a"])
     keys = [key for ref in refs for key in keys_of(tmp_path / "work.parquet", ref)]
     assert len(keys) == len(set(keys)) == 6
-    assert all(ref.count <= 3 for ref in refs)
+    assert all(ref.rows <= 3 for ref in refs)
 
 
 def test_an_item_longer_than_a_unit_stands_alone_and_comes_first(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     refs = plan(con, tmp_path, ["short", "x" * 4000, "y" * 5000, "brief"], unit_items=100)
-    assert [ref.count for ref in refs] == [1, 1, 2]
+    assert [ref.rows for ref in refs] == [1, 1, 2]
     assert [ref.cost_s for ref in refs] == sorted((ref.cost_s for ref in refs), reverse=True)
 
 
@@ -87,7 +87,7 @@ def test_a_unit_that_lost_a_row_is_grouped_anew(con: duckdb.DuckDBPyConnection, 
     texts = [f"text {index}" for index in range(6)]
     first = plan(con, tmp_path, texts)
     again = plan(con, tmp_path, texts[:5], stored=tmp_path / "work.parquet", name="again")
-    assert sum(ref.count for ref in again) == 5
+    assert sum(ref.rows for ref in again) == 5
     assert len({ref.unit for ref in first} & {ref.unit for ref in again}) == 1
 
 
@@ -98,7 +98,7 @@ def test_item_failures_count_as_done_and_transient_ones_come_back_a_try_later(co
     commit(tmp_path, work, first, Failure("engine_error", "bad"))
     commit(tmp_path, work, second, Failure("input_changed", "moved"))
     (again,) = plan(con, tmp_path, texts, stored=work, name="again")
-    assert (again.n, again.count) == (1, 3)
+    assert (again.n, again.rows) == (1, 3)
     assert keys_of(tmp_path / "again.parquet", again) == keys_of(work, second)
 
 
@@ -111,5 +111,5 @@ def test_shards_part_the_keys_without_overlap(con: duckdb.DuckDBPyConnection, tm
 def test_a_unit_taken_apart_has_its_items_one_by_one_a_try_later(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
     (ref,) = plan(con, tmp_path, ["a", "b", "c"])
     alone = units.single(tmp_path / "work.parquet", ref, tmp_path / "alone.parquet", 0.01)
-    assert [(one.count, one.n) for one in alone] == [(1, 1)] * 3
+    assert [(one.rows, one.n) for one in alone] == [(1, 1)] * 3
     assert {key for one in alone for key in keys_of(tmp_path / "alone.parquet", one)} == set(keys_of(tmp_path / "work.parquet", ref))

@@ -1,0 +1,228 @@
+"""`wavemill synthesize`, `wavemill transcribe`: a command for each row of the operations table, on one or a few items."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from pipelines import flags, run_flags, targets
+from pipelines.targets import STDOUT, Target
+from transforms.command_line import Pulls, format_time, new_settings, say
+from transforms.errors import WavemillError
+from transforms.operations import Operation, operation
+from transforms.options import AudioFormat
+
+if TYPE_CHECKING:
+    from transforms.options import Options
+    from transforms.records import Input, Outcome, Piece, Result
+    from transforms.settings import Settings
+
+
+def command(name: str) -> click.Command:
+    """`wavemill NAME`."""
+    row = operation(name)
+    spelled = name.replace("_", "-")
+    lines = [row.example]
+    if row.inputs[row.main_input] == "text":
+        arguments: list[click.Parameter] = [
+            click.Argument(["given"], metavar="[TEXT | -]", nargs=1, required=False),
+            click.Option(["--file"], help="Take the text from this file."),
+        ]
+        lines += [f"wavemill {spelled} --file story.txt -o story.m4a", f"fortune | wavemill {spelled} - -o - > out.mp3"]
+    else:
+        arguments = [click.Argument(["given"], metavar="FILE...", nargs=-1, required=True)]
+        lines += [f"wavemill {spelled} *.mp3 -o results/", f"wavemill {spelled} - < talk.mp3"]
+    others = [click.Option([f"--{other}", f"input_{other}"], required=True, help=f"The {other}.") for other in list(row.inputs)[1:]]
+    what = "A file, - for standard output" + (", or a folder." if row.inputs[row.main_input] == "audio" else ".")
+    output = click.Option(["-o", "--output"], help=what)
+    help = f"{row.summary} For one item or a few; `wavemill run {spelled}` is for many.\n\n\b\nExamples:\n  " + "\n  ".join(lines)
+    params = [*arguments, *others, output, *run_flags.place_flags(), *run_flags.show_flags(), *flags.engine_flags(row)]
+    return click.Command(spelled, params=params, callback=lambda **given: _act(row, given), help=help)
+
+
+def _act(row: Operation, params: dict[str, Any]) -> None:
+    from transforms.engine import engine_class
+
+    engine = params["engine"] or row.default_engine
+    values = flags.collect_options(row, params)
+    settings = new_settings(**run_flags.collect_place(params))
+    with tempfile.TemporaryDirectory(prefix="wavemill-") as folder:
+        names, inputs = _inputs(row, params, folder)
+        model = engine_class(row.name, engine).Options
+        wanted = _targets(row, names, params["output"], values, model)
+        if params["as_json"] and any(target.path == STDOUT for target in wanted):
+            raise click.UsageError("--json and the output itself cannot both go to standard output")
+        try:
+            options = model.parse(values)
+        except WavemillError as error:
+            raise WavemillError("bad_usage", error.detail, error.field) from None
+        _work(row, engine, options, names, inputs, wanted, settings, params["quiet"], params["as_json"])
+
+
+def _inputs(row: Operation, params: dict[str, Any], folder: str) -> tuple[list[str], list[dict[str, Input]]]:
+    """The inputs' names for people, and each item's inputs."""
+    from transforms.records import Input
+    from transforms.storage import canonical
+
+    def uri(name: str) -> Input:
+        return Input("uri", canonical(name))
+
+    main, given = row.main_input, params["given"]
+    others = {
+        name: Input("text", params[f"input_{name}"]) if kind == "text" else uri(params[f"input_{name}"])
+        for name, kind in row.inputs.items()
+        if name != main
+    }
+    if row.inputs[main] == "text":
+        if (given is None) == (params["file"] is None):
+            raise click.UsageError("give one of TEXT, - for standard input, or --file FILE")
+        text = _read(params["file"]) if given is None else _decode(sys.stdin.buffer.read(), "-") if given == STDOUT else given
+        return [given or params["file"]], [{main: Input("text", text), **others}]
+    names = [found for name in given for found in _expand(name)]
+    if STDOUT in names:
+        path = os.path.join(folder, "stdin")
+        with open(path, "wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        return ["stdin" if name == STDOUT else name for name in names], [
+            {main: uri(path if name == STDOUT else name), **others} for name in names
+        ]
+    return names, [{main: uri(name), **others} for name in names]
+
+
+def _read(path: str) -> str:
+    from transforms.storage import open_input
+
+    with open_input(path) as opened:
+        return _decode(opened.file.read(), path)
+
+
+def _decode(data: bytes, name: str) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise WavemillError("bad_usage", f"{name} is not UTF-8: {error}") from None
+
+
+def _expand(name: str) -> list[str]:
+    """The names a pattern stands for, where the shell has not done it."""
+    from transforms import storage
+
+    if storage.is_local(name) and os.path.exists(name):
+        if os.path.isdir(name):
+            raise click.UsageError(f"{name} is a folder; for all its files: wavemill run OPERATION {name} -o OUT")
+        return [name]
+    if not any(mark in name for mark in "*?["):
+        return [name]
+    found = [entry.url for entry in storage.glob(name)]
+    if not found:
+        raise click.UsageError(f"no file matches {name}")
+    return found
+
+
+def _targets(row: Operation, names: list[str], output: str | None, values: dict[str, Any], model: type[Options]) -> list[Target]:
+    """Where outputs go; the options that this decides are put into `values`."""
+    if row.output == "audio":
+        found = targets.for_audio(row.name, names, output, values.get("format"), get_args(AudioFormat))
+        values["format"] = found[0].format
+        return found
+    asked = [part.strip() for part in str(values.get("formats", "")).split(",") if part.strip()]
+    found = targets.for_text(names, output, asked)
+    if "formats" in model.model_fields:
+        values["formats"] = tuple(dict.fromkeys(target.format for target in found if target.format != "json"))
+    return found
+
+
+def _work(
+    row: Operation,
+    engine: str,
+    options: Options,
+    names: Sequence[str],
+    inputs: Sequence[dict[str, Input]],
+    wanted: Sequence[Target],
+    settings: Settings,
+    quiet: bool,
+    as_json: bool,
+) -> None:
+    from pipelines.one import run_items
+    from transforms.records import Failure
+
+    each = len(wanted) // len(names)
+    reports, failed, began_s = [], 0, time.monotonic()
+    with _shown(quiet) as (on_pieces, on_bytes):
+        outcomes = run_items(row.name, engine, options, inputs, settings, on_pieces, on_bytes)
+        for index, (name, outcome) in enumerate(zip(names, outcomes, strict=True)):
+            if isinstance(outcome, Failure):
+                failed += 1
+                reports.append({"input": name, "status": "failed", "code": outcome.code, "detail": outcome.detail})
+                say(f"wavemill: {outcome.code}: {outcome.detail}" if len(names) == 1 else f"{name}: {outcome.code}: {outcome.detail}")
+                continue
+            mine = wanted[each * index : each * (index + 1)]
+            for target in mine:
+                _write(target, outcome, settings, as_json)
+            reports.append({"input": name, "status": "done", "paths": [target.path for target in mine if target.path], **outcome.fields})
+            if not quiet and not as_json:
+                _tell(mine, outcome, time.monotonic() - began_s)
+    if as_json:
+        click.echo(json.dumps({"done": len(names) - failed, "failed": failed, "items": reports}, ensure_ascii=False))
+    elif failed and len(names) > 1:
+        say(f"{failed} of {len(names)} failed")
+    click.get_current_context().exit(1 if failed else 0)
+
+
+def _write(target: Target, result: Result, settings: Settings, as_json: bool) -> None:
+    from transforms.storage import Store, canonical
+
+    data = _content(target.format, result)
+    if target.path is None:
+        if not as_json:
+            click.echo(data.decode())
+    elif target.path == STDOUT:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    else:
+        folder, _, name = canonical(target.path).rpartition("/")
+        Store(folder, settings.storage_patience_s).write(name, data)
+
+
+def _content(format: str, result: Result) -> bytes:
+    """The output in that format; plain text also where the operation gives only fields."""
+    for output in result.outputs.values():
+        if output.format == format:
+            data: bytes = output.data
+            return data
+    if format == "txt":
+        return str(result.fields.get("text", "")).encode()
+    return json.dumps(dict(result.fields), ensure_ascii=False).encode()
+
+
+def _tell(mine: Sequence[Target], result: Result, seconds: float) -> None:
+    paths = ", ".join(target.path for target in mine if target.path and target.path != STDOUT)
+    audio_s = next((output.duration_s for output in result.outputs.values() if output.duration_s), result.fields.get("duration_s"))
+    if paths:
+        say(f"{paths}: {format_time(audio_s)} of audio in {format_time(seconds)}" if audio_s else f"{paths}: in {format_time(seconds)}")
+
+
+@contextmanager
+def _shown(quiet: bool) -> Iterator[tuple[Any, Any]]:
+    """What to tell of pieces and of weights on their way; on a terminal one line is drawn over."""
+    if quiet:
+        yield None, None
+        return
+    live, count = sys.stderr.isatty(), 0
+
+    def on_pieces(pieces: Sequence[Piece], seconds: float) -> None:
+        nonlocal count
+        count += len(pieces)
+        sys.stderr.write(f"\r\033[K{count} pieces")
+        sys.stderr.flush()
+
+    yield (on_pieces if live else None), Pulls()

@@ -1,0 +1,83 @@
+"""Where the outputs of one or a few items go: a file, standard output, or a folder with one file for each input."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+import click
+
+from transforms import storage
+
+TEXT_FORMATS = ("txt", "json", "srt", "vtt", "tsv")
+STDOUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """`path` is a file or `-`; without `path` the text itself is printed."""
+
+    format: str
+    path: str | None
+
+
+def suffix(path: str) -> str:
+    return PurePosixPath(path).suffix.lower().lstrip(".")
+
+
+def is_folder(output: str) -> bool:
+    return output.endswith("/") or (storage.is_local(output) and os.path.isdir(output))
+
+
+def for_audio(operation: str, names: Sequence[str], output: str | None, format: str | None, known: Sequence[str]) -> list[Target]:
+    """A target for each input; `names` are the inputs' own. Raises `UsageError`."""
+    if len(names) > 1 or (output and is_folder(output)):
+        return _in_folder(names, output, [format or "mp3"])
+    if output is None:
+        return [Target(format or "mp3", _free_name(operation, format or "mp3"))]
+    if format is None and output != STDOUT:
+        format = suffix(output)
+        if format not in known:
+            raise click.UsageError(f"{output}: the name must end in .{', .'.join(known)}, or give --format")
+    return [Target(format or "mp3", output)]
+
+
+def for_text(names: Sequence[str], output: str | None, formats: Sequence[str]) -> list[Target]:
+    """Targets, as many as `formats` for each input when they go to a folder. Raises `UsageError`."""
+    if output is None and len(names) == 1 and not formats:
+        return [Target("txt", None)]
+    if output in (None, STDOUT) and len(names) == 1:
+        if len(formats) > 1:
+            raise click.UsageError("one format at a time can be printed; give -o DIR")
+        return [Target(formats[0] if formats else "txt", STDOUT)]
+    assert output or len(names) > 1
+    if output and output != STDOUT and len(names) == 1 and not is_folder(output) and suffix(output):
+        if suffix(output) not in TEXT_FORMATS:
+            raise click.UsageError(f"{output}: the name must end in .{', .'.join(TEXT_FORMATS)}, or be a folder")
+        return [Target(suffix(output), output)]
+    return _in_folder(names, output, formats or ["txt"])
+
+
+def _in_folder(names: Sequence[str], output: str | None, formats: Sequence[str]) -> list[Target]:
+    if output is None or output == STDOUT:
+        raise click.UsageError(f"{len(names)} files need a folder: -o DIR")
+    if len(names) > 1 and not is_folder(output) and suffix(output) in (*formats, *TEXT_FORMATS):
+        raise click.UsageError(f"-o {output} is one file, but {len(names)} are given; give a folder")
+    taken: dict[str, str] = {}
+    found = []
+    for name in names:
+        stem = PurePosixPath(name).stem
+        if (twin := taken.setdefault(stem.casefold(), name)) != name or sum(other == name for other in names) > 1:
+            raise click.UsageError(f"{twin} and {name} would both be written to {stem}.{formats[0]} in {output}")
+        found += [Target(format, f"{output.rstrip('/')}/{stem}.{format}") for format in formats]
+    return found
+
+
+def _free_name(operation: str, format: str) -> str:
+    number, name = 1, f"{operation}.{format}"
+    while os.path.exists(name):
+        number += 1
+        name = f"{operation}-{number}.{format}"
+    return name
