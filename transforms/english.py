@@ -28,7 +28,10 @@ Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str] | str]
 _START = r"(?<![\w.,])"
 _NUMBER = r"(?:\d{1,3}(?:,\d{3}){1,4}(?!\d)|\d{1,15})(?:\.\d{1,15})?"
 _MONTH = "|".join(sorted([*MONTHS, *(f"{short}\\.?" for short in MONTH_NAMES)], key=len, reverse=True))
-_SIGN = "|".join(map(re.escape, sorted(CURRENCIES, key=len, reverse=True)))
+_SIGN = "|".join(
+    f"(?<![A-Za-z]){re.escape(sign)}" if sign[0].isalpha() else re.escape(sign)
+    for sign in sorted(CURRENCIES, key=len, reverse=True)
+)
 _UNIT = "|".join(map(re.escape, sorted(UNITS, key=len, reverse=True)))
 
 
@@ -125,7 +128,7 @@ def _time(m: re.Match[str]) -> str:
     said = cardinal(str(int(hour)))
     if minute and int(minute):
         said += f" oh {cardinal(minute[1])}" if minute[0] == "0" else f" {cardinal(minute)}"
-    if second:
+    if second and int(second):
         said += f" and {cardinal(str(int(second)))} second{'' if int(second) == 1 else 's'}"
     if half:
         return f"{said} {half[0].upper()}M" + (_ends(m.string[m.end() :][:40]) if m[0].endswith(".") else "")
@@ -198,7 +201,7 @@ _RULES: tuple[Rule, ...] = (
     _rule(r"(?<!\d)(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)(T(?=\d))?", _iso_date),
     _rule(rf"\b({_MONTH}) (\d{{1,2}})(?:st|nd|rd|th)?(?!\w|[:.,/-]\d)(?:,? (\d{{4}})(?![\w,-]))?", _month_day),
     _rule(rf"(?<![\w.,:/-])(?:the )?(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? ({_MONTH})\b(?:,? (\d{{4}})(?![\w,-]))?", _day_month),
-    _rule(r"(?<![\d:.,])([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?![\d:])(?:\s?([AaPp])(?:\.\s?[Mm]\.|[Mm]\b))?", _time),
+    _rule(r"(?<![\d:.,])([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?![\d:])(?:Z\b|\s?([AaPp])(?:\.\s?[Mm]\.|[Mm]\b))?", _time),
     _rule(r"(?<![\d:.,])(1[0-2]|0?[1-9])()()\s?([AaPp])(?:\.\s?[Mm]\.|[Mm]\b)", _time),
     _rule(rf"(?<=\d)\s?[-–]\s?(?=(?:{_SIGN})\s?\d)", " to "),
     _rule(rf"({_SIGN})({_NUMBER})(?: to |\s?[-–]\s?)(?:{_SIGN})?(?=\d)", r"\2 to \1"),
@@ -210,17 +213,19 @@ _RULES: tuple[Rule, ...] = (
     _rule(rf"{_START}(?P<sign>)(?P<amount>{_NUMBER})(?:\s?(?P<scale>million|billion|trillion))?\s?(?P<after>{_SIGN})(?!\w)", _money),
     _rule(r"\d+(?:\.\d+){2,}", lambda m: " point ".join(map(cardinal, m[0].split(".")))),
     _rule(r"(?<![\w.,])(\d)'\s?(\d{1,2})\"", lambda m: f"{cardinal(m[1])} foot {cardinal(m[2])}"),
+    _rule(r"(?<!\w)'?((?:1[1-9]|20)\d0|[2-9]0)'?s\b", _decade),
     _rule(rf"{_START}({_NUMBER})([ -]?)({_UNIT})(?![\w/])", _unit),
     _rule(rf"(?<![\w.,])({_NUMBER})\s?%", lambda m: f"{number(m[1])} percent"),
     _rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3}){1,4}|\d{1,15})(?:st|nd|rd|th)\b", lambda m: ordinal(m[1].replace(",", ""))),
-    _rule(r"(?<!\w)'?((?:1[1-9]|20)\d0|[2-9]0)'?s\b", _decade),
     _rule(r"(?<![\w.,/])(\d{1,4})/(\d{1,4})(?![\w/]|[.,]\d)", _fraction),
     *(_rule(rf"(?<=\d)\s?{re.escape(sign)}\s?(?=\d)", f" {said} ") for sign, said in SIGNS.items()),
     _rule(r"#\s?(?=\d)", "number "),
     _rule(r"[~≈]\s?(?=\d)", "about "),
     _rule(r"(?<![\w.,:/])(?:1[1-9]\d\d|20\d\d)(?![\w:/]|[.,]\d)", _four_digits),
+    _rule(r"(?<![\w.])\.(\d{1,15})", lambda m: f"point {' '.join(map(cardinal, m[1]))}"),
+    _rule(r"(?<=\d),(?=\d)(?!\d{3})", ", "),
     _rule(_NUMBER, lambda m: _spaced(number(m[0]), m)),
-    _rule(r"\.?\d+", lambda m: _spaced(("point " if m[0][0] == "." else "") + " ".join(map(cardinal, m[0].lstrip("."))), m)),
+    _rule(r"\d+", lambda m: _spaced(" ".join(map(cardinal, m[0])), m)),
 )
 
 

@@ -43,7 +43,7 @@ INTEGERS_ONLY = frozenset(
     "ar az be bn ca cs cy da eo fa fi he hu id is ko kz lt lv no pl ro ru sk sl sr sv te tg th tr uk vi".split()
 )
 """Languages of num2words where only plain whole numbers are said, and everything else is left to the engine."""
-CURRENCIES = {"$": "USD", "€": "EUR", "£": "GBP"}
+CURRENCIES = {"R$": "BRL", "$": "USD", "€": "EUR", "£": "GBP"}
 
 
 @lru_cache(maxsize=4096)
@@ -73,7 +73,8 @@ def _rules(language: str) -> tuple[tuple[re.Pattern[str], Callable[[re.Match[str
     space = "" if language == "ja" else " "
     group = "[    ]" if spoken.group == " " else re.escape(spoken.group)
     whole = rf"\d{{1,3}}(?:{group}\d{{3}}){{1,4}}(?!\d)|\d{{1,15}}"
-    number = rf"({whole})(?:{re.escape(spoken.decimal)}(\d{{1,15}})(?!\d))?"
+    decimal = rf"(?:{re.escape(spoken.decimal)}|\.(?=\d{{1,2}}(?![\d.,])))"
+    number = rf"({whole})(?:{decimal}(\d{{1,15}})(?!\d))?"
     start = r"(?<![\d.,])"
 
     def say(integer: str, fraction: str | None) -> str:
@@ -106,8 +107,8 @@ def _rules(language: str) -> tuple[tuple[re.Pattern[str], Callable[[re.Match[str
 
     rules: list[tuple[str, Callable[[re.Match[str]], str]]] = [
         (rf"{start}\d{{{LONGEST + 1},}}", lambda m: f" {cardinal(m[0], language)} "),
-        (rf"([$€£])\s?{number}", lambda m: f" {amount(m[1], m[2], m[3])} "),
-        (rf"{start}{number}\s?([$€£])", lambda m: f" {amount(m[3], m[1], m[2])} "),
+        (rf"(R\$|[$€£])\s?{number}", lambda m: f" {amount(m[1], m[2], m[3])} "),
+        (rf"{start}{number}\s?(R\$|[$€£])", lambda m: f" {amount(m[3], m[1], m[2])} "),
         (rf"{start}{number}\s?%", lambda m: f"{space}{say(m[1], m[2])}{space}{spoken.percent}{space}"),
         (rf"(?<![\d/–-])(\d{{1,9}})\s?[-–]\s?(\d{{1,9}})(?![\d/–-])", lambda m: f"{m[1]}{space}{spoken.to}{space}{m[2]}"),
         (r"(?<=\d)[:/–-](?=\d)", lambda m: " "),
