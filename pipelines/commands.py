@@ -29,9 +29,7 @@ def status(out: str, as_json: bool) -> None:
     from pipelines.batch import status as statuses, summary
 
     found = statuses.status(out, new_settings())
-    click.echo(
-        json.dumps(asdict(found), ensure_ascii=False) if as_json else summary.format_lines(summary.describe_status(found))
-    )
+    click.echo(json.dumps(asdict(found), ensure_ascii=False) if as_json else summary.format_lines(summary.describe_status(found)))
 
 
 @click.command()

@@ -48,9 +48,7 @@ def engine_flags(row: Operation) -> list[click.Parameter]:
 
 def collect_options(row: Operation, params: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, by flag or by `-O`. Raises `UsageError` for a name that no engine has."""
-    given = {
-        name.removeprefix(PREFIX): value for name, value in params.items() if name.startswith(PREFIX) and value is not None
-    }
+    given = {name.removeprefix(PREFIX): value for name, value in params.items() if name.startswith(PREFIX) and value is not None}
     known = {name for name, _, _ in _fields(row)}
     for key, value in params["pairs"]:
         name = key.replace("-", "_")
@@ -74,13 +72,14 @@ def _fields(row: Operation) -> Iterator[tuple[str, list[tuple[str, FieldInfo]], 
 
 
 def _option_flags(row: Operation) -> Iterator[click.Parameter]:
-    count = len(engines(row.name))
+    count = len({*engines(row.name), TEST_DOUBLE})
     for name, owners, kind in _fields(row):
         flag = f"--{name.replace('_', '-')}"
         names = [engine for engine, _ in owners]
         field = next((field for engine, field in owners if engine == row.default_engine), owners[0][1])
-        notes = _notes(field) + ([f"only {', '.join(names)}"] if len(names) < count else [])
-        help = (field.description or "").rstrip(".") + (f"  [{'; '.join(notes)}]" if notes else "")
+        notes = _notes(field) + ([f"only {', '.join(names)}"] if len({*names, TEST_DOUBLE}) < count else [])
+        said = (field.description or "").rstrip(".")
+        help = f"{said[:1].upper()}{said[1:]}." + (f"  [{'; '.join(notes)}]" if notes else "")
         hidden = names == [TEST_DOUBLE]
         if kind == "bool":
             yield click.Option([f"{flag}/--no-{flag[2:]}", PREFIX + name], default=None, help=help, hidden=hidden)
@@ -94,9 +93,7 @@ def _notes(field: FieldInfo) -> list[str]:
     """Its range and its default, where it has them."""
 
     def bound(*kinds: str) -> Any:
-        return next(
-            (found for part in field.metadata for kind in kinds if (found := getattr(part, kind, None)) is not None), None
-        )
+        return next((found for part in field.metadata for kind in kinds if (found := getattr(part, kind, None)) is not None), None)
 
     low, high = bound("ge", "gt"), bound("le", "lt")
     notes = []

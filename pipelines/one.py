@@ -36,9 +36,7 @@ def run_items(
     engine = engine_class(row.name, engine_name)()
     check_options(row, engine, options)
     shared = identity.prefix(engine, options)
-    items = [
-        Item(identity.key(shared, given), str(index), row.name, engine.name, options, given) for index, given in enumerate(inputs)
-    ]
+    items = [Item(identity.key(shared, given), str(index), row.name, engine.name, options, given) for index, given in enumerate(inputs)]
     threads = settings.workers if engine.parallel == "threads" else 1
     stop, loaded = threading.Event(), False
     with ThreadPoolExecutor(threads, "engine") as pool:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import sys
 import tempfile
 import time
@@ -14,16 +12,16 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from pipelines import flags, run_flags, targets
+from pipelines import flags, given, run_flags, targets
 from pipelines.targets import STDOUT, Target
-from transforms.command_line import Pulls, format_time, new_settings, say
+from transforms.command_line import CLEAR, Pulls, format_time, new_settings, say
 from transforms.errors import WavemillError
 from transforms.operations import Operation, operation
 from transforms.options import AudioFormat
 
 if TYPE_CHECKING:
     from transforms.options import Options
-    from transforms.records import Input, Outcome, Piece, Result
+    from transforms.records import Input, Piece, Result
     from transforms.settings import Settings
 
 
@@ -46,7 +44,7 @@ def command(name: str) -> click.Command:
     output = click.Option(["-o", "--output"], help=what)
     help = f"{row.summary} For one item or a few; `wavemill run {spelled}` is for many.\n\n\b\nExamples:\n  " + "\n  ".join(lines)
     params = [*arguments, *others, output, *run_flags.place_flags(), *run_flags.show_flags(), *flags.engine_flags(row)]
-    return click.Command(spelled, params=params, callback=lambda **given: _act(row, given), help=help)
+    return click.Command(spelled, params=params, callback=lambda **values: _act(row, values), help=help)
 
 
 def _act(row: Operation, params: dict[str, Any]) -> None:
@@ -56,7 +54,7 @@ def _act(row: Operation, params: dict[str, Any]) -> None:
     values = flags.collect_options(row, params)
     settings = new_settings(**run_flags.collect_place(params))
     with tempfile.TemporaryDirectory(prefix="wavemill-") as folder:
-        names, inputs = _inputs(row, params, folder)
+        names, inputs = given.read_inputs(row, params, folder)
         model = engine_class(row.name, engine).Options
         wanted = _targets(row, names, params["output"], values, model)
         if params["as_json"] and any(target.path == STDOUT for target in wanted):
@@ -68,70 +66,10 @@ def _act(row: Operation, params: dict[str, Any]) -> None:
         _work(row, engine, options, names, inputs, wanted, settings, params["quiet"], params["as_json"])
 
 
-def _inputs(row: Operation, params: dict[str, Any], folder: str) -> tuple[list[str], list[dict[str, Input]]]:
-    """The inputs' names for people, and each item's inputs."""
-    from transforms.records import Input
-    from transforms.storage import canonical
-
-    def uri(name: str) -> Input:
-        return Input("uri", canonical(name))
-
-    main, given = row.main_input, params["given"]
-    others = {
-        name: Input("text", params[f"input_{name}"]) if kind == "text" else uri(params[f"input_{name}"])
-        for name, kind in row.inputs.items()
-        if name != main
-    }
-    if row.inputs[main] == "text":
-        if (given is None) == (params["file"] is None):
-            raise click.UsageError("give one of TEXT, - for standard input, or --file FILE")
-        text = _read(params["file"]) if given is None else _decode(sys.stdin.buffer.read(), "-") if given == STDOUT else given
-        return [given or params["file"]], [{main: Input("text", text), **others}]
-    names = [found for name in given for found in _expand(name)]
-    if STDOUT in names:
-        path = os.path.join(folder, "stdin")
-        with open(path, "wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        return ["stdin" if name == STDOUT else name for name in names], [
-            {main: uri(path if name == STDOUT else name), **others} for name in names
-        ]
-    return names, [{main: uri(name), **others} for name in names]
-
-
-def _read(path: str) -> str:
-    from transforms.storage import open_input
-
-    with open_input(path) as opened:
-        return _decode(opened.file.read(), path)
-
-
-def _decode(data: bytes, name: str) -> str:
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise WavemillError("bad_usage", f"{name} is not UTF-8: {error}") from None
-
-
-def _expand(name: str) -> list[str]:
-    """The names a pattern stands for, where the shell has not done it."""
-    from transforms import storage
-
-    if storage.is_local(name) and os.path.exists(name):
-        if os.path.isdir(name):
-            raise click.UsageError(f"{name} is a folder; for all its files: wavemill run OPERATION {name} -o OUT")
-        return [name]
-    if not any(mark in name for mark in "*?["):
-        return [name]
-    found = [entry.url for entry in storage.glob(name)]
-    if not found:
-        raise click.UsageError(f"no file matches {name}")
-    return found
-
-
 def _targets(row: Operation, names: list[str], output: str | None, values: dict[str, Any], model: type[Options]) -> list[Target]:
     """Where outputs go; the options that this decides are put into `values`."""
     if row.output == "audio":
-        found = targets.for_audio(row.name, names, output, values.get("format"), get_args(AudioFormat))
+        found = targets.for_audio(names, output, values.get("format"), get_args(AudioFormat))
         values["format"] = found[0].format
         return found
     asked = [part.strip() for part in str(values.get("formats", "")).split(",") if part.strip()]
@@ -156,7 +94,8 @@ def _work(
     from transforms.records import Failure
 
     each = len(wanted) // len(names)
-    reports, failed, began_s = [], 0, time.monotonic()
+    reports: list[dict[str, Any]] = []
+    failed, began_s = 0, time.monotonic()
     with _shown(quiet) as (on_pieces, on_bytes):
         outcomes = run_items(row.name, engine, options, inputs, settings, on_pieces, on_bytes)
         for index, (name, outcome) in enumerate(zip(names, outcomes, strict=True)):
@@ -222,7 +161,11 @@ def _shown(quiet: bool) -> Iterator[tuple[Any, Any]]:
     def on_pieces(pieces: Sequence[Piece], seconds: float) -> None:
         nonlocal count
         count += len(pieces)
-        sys.stderr.write(f"\r\033[K{count} pieces")
+        sys.stderr.write(f"{CLEAR}{count} pieces")
         sys.stderr.flush()
 
-    yield (on_pieces if live else None), Pulls()
+    try:
+        yield (on_pieces if live else None), Pulls()
+    finally:
+        if live:
+            sys.stderr.write(CLEAR)

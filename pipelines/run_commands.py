@@ -52,8 +52,7 @@ def _spec_file(args: list[str]) -> str | None:
 
 def _operations(verb: str, help: str) -> Operations:
     mounts = {
-        name.replace("_", "-"): Mount(row.summary, f"pipelines.run_commands:{verb}_command", name)
-        for name, row in OPERATIONS.items()
+        name.replace("_", "-"): Mount(row.summary, f"pipelines.run_commands:{verb}_command", name) for name, row in OPERATIONS.items()
     }
     return Operations(verb, mounts={"Operations": mounts}, help=help, subcommand_metavar="OPERATION SOURCE -o OUT [FLAGS]")
 

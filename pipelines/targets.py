@@ -31,12 +31,12 @@ def is_folder(output: str) -> bool:
     return output.endswith("/") or (storage.is_local(output) and os.path.isdir(output))
 
 
-def for_audio(operation: str, names: Sequence[str], output: str | None, format: str | None, known: Sequence[str]) -> list[Target]:
+def for_audio(names: Sequence[str], output: str | None, format: str | None, known: Sequence[str]) -> list[Target]:
     """A target for each input; `names` are the inputs' own. Raises `UsageError`."""
     if len(names) > 1 or (output and is_folder(output)):
         return _in_folder(names, output, [format or "mp3"])
     if output is None:
-        return [Target(format or "mp3", _free_name(operation, format or "mp3"))]
+        return [Target(format or "mp3", _free_name(PurePosixPath(names[0]).stem, format or "mp3"))]
     if format is None and output != STDOUT:
         format = suffix(output)
         if format not in known:
@@ -69,15 +69,16 @@ def _in_folder(names: Sequence[str], output: str | None, formats: Sequence[str])
     found = []
     for name in names:
         stem = PurePosixPath(name).stem
-        if (twin := taken.setdefault(stem.casefold(), name)) != name or sum(other == name for other in names) > 1:
+        if twin := taken.get(stem.casefold()):
             raise click.UsageError(f"{twin} and {name} would both be written to {stem}.{formats[0]} in {output}")
+        taken[stem.casefold()] = name
         found += [Target(format, f"{output.rstrip('/')}/{stem}.{format}") for format in formats]
     return found
 
 
-def _free_name(operation: str, format: str) -> str:
-    number, name = 1, f"{operation}.{format}"
+def _free_name(stem: str, format: str) -> str:
+    number, name = 1, f"{stem}.{format}"
     while os.path.exists(name):
         number += 1
-        name = f"{operation}-{number}.{format}"
+        name = f"{stem}-{number}.{format}"
     return name

@@ -64,7 +64,12 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Con
     version = subprocess.run([running.command[0], "version"], capture_output=True, text=True, check=True).stdout.split()
     pytestconfig.stash[S3_VERSION] = version[2]
     yield seaweedfs.environment(ports)
-    process.stop(running)
+    # it waits long for idle connections, and what it holds is thrown away; killed, it leaves its sockets behind
+    process.stop(running, patience_s=1)
+    for port in ports.values():
+        for number in (port, port + seaweedfs.GRPC):
+            for socket in Path("/tmp").glob(f"seaweedfs-*-{number}.sock"):
+                socket.unlink(missing_ok=True)
 
 
 @pytest.fixture

@@ -107,9 +107,7 @@ def test_a_folder_with_hostile_names_does_not_reach_the_command(tmp_path: Path, 
         (tmp_path / package / "__init__.py").write_text("raise SystemExit('hijacked')")
     (tmp_path / "wavemill.py").write_text("raise SystemExit('hijacked')")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
-    done = subprocess.run(
-        [*command, "--version"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([*command, "--version"], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert PROJECT["version"] in done.stdout
 
@@ -117,9 +115,7 @@ def test_a_folder_with_hostile_names_does_not_reach_the_command(tmp_path: Path, 
 def test_every_dependency_is_pinned_by_name_and_version_alone() -> None:
     lines = (ROOT / "constraints.txt").read_text().splitlines()
     pins = dict(line.split("==") for line in lines if not line.startswith("#"))
-    assert all(
-        re.fullmatch(r"[a-z0-9-]+", name) and re.fullmatch(r"[0-9][a-z0-9.]*", version) for name, version in pins.items()
-    )
+    assert all(re.fullmatch(r"[a-z0-9-]+", name) and re.fullmatch(r"[0-9][a-z0-9.]*", version) for name, version in pins.items())
     extras = PROJECT["optional-dependencies"]
     assert closure(PROJECT["dependencies"] + extras["dev"]) <= set(pins)
     named = {canonicalize_name(Requirement(line).name) for lines in extras.values() for line in lines}
@@ -138,9 +134,7 @@ def test_no_tracked_file_names_a_registry_or_this_checkout() -> None:
     # in two parts each, so that this file does not name them either
     hosts = ("pypi", ".org"), ("files.pythonhosted", ".org"), ("registry.npmjs", ".org"), ("repo1.maven", ".org")
     more = ("proxy.golang", ".org"), ("deb.debian", ".org"), ("crates", ".io"), ("/debian", ".org/debian")
-    forbidden = re.compile(
-        "|".join(re.escape("".join(parts)) for parts in hosts + more) + rf"|(?<![\w.]){re.escape(str(ROOT))}/"
-    )
+    forbidden = re.compile("|".join(re.escape("".join(parts)) for parts in hosts + more) + rf"|(?<![\w.]){re.escape(str(ROOT))}/")
     found = {f"{name}: {hit.group()}" for name, text in tracked() for hit in forbidden.finditer(text)}
     assert found == set()
 

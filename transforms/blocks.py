@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -20,9 +21,16 @@ SPILL_BYTES = 64 << 20
 
 
 def cut(samples: Block) -> Iterator[Block]:
-    """Samples of shape (channels, frames) as views of at most `BLOCK_FRAMES` frames, in order."""
+    """Samples of shape (channels, frames) as views of at most `BLOCK_FRAMES` frames, in order; of a map, one in memory."""
     for start in range(0, samples.shape[1], BLOCK_FRAMES):
         yield samples[:, start : start + BLOCK_FRAMES]
+        release(samples)
+
+
+def release(samples: Block) -> None:
+    """Give back the resident pages of a memory map that has been read; they come again from the file when touched."""
+    if isinstance(samples, np.memmap) and samples.mode == "r+":
+        samples._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def recut(blocks: Iterable[Block]) -> Iterator[Block]:

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from transforms.settings import Settings
 
 
+CLEAR = "\r\033[K"
+"""Takes away what was drawn on the terminal's last line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mount:
     """A subcommand that is imported when it is called; `help` stands in its group's list. `target` is `module:attribute`.
@@ -81,7 +85,7 @@ def new_settings(**overrides: Any) -> Settings:
 
 def say(text: str = "") -> None:
     """A line for people, on standard error: standard output is for what was asked for."""
-    click.echo(text, err=True)
+    click.echo(f"{CLEAR}{text}" if sys.stderr.isatty() else text, err=True)
 
 
 def format_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -113,9 +117,7 @@ def format_time(seconds: float) -> str:
 class Pulls:
     """Shows weights on their way: one line drawn over on a terminal, else a line for each file and one every `every_s`."""
 
-    def __init__(
-        self, stream: IO[str] | None = None, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, stream: IO[str] | None = None, every_s: float = 10.0, clock: Callable[[], float] = time.monotonic) -> None:
         self.stream = stream or sys.stderr
         self.every_s, self.clock = every_s, clock
         self.drawn = self.stream.isatty() and os.environ.get("TERM") != "dumb"
@@ -128,5 +130,5 @@ class Pulls:
             return
         self.file, self.said_s = model, now
         line = f"pulling {model}: {format_bytes(done)} of {format_bytes(total)}" if total or done else f"pulling {model}"
-        self.stream.write(f"\r\033[K{line}" + ("\n" if ended else "") if self.drawn else f"{line}\n")
+        self.stream.write(f"{CLEAR}{line}" + ("\n" if ended else "") if self.drawn else f"{line}\n")
         self.stream.flush()

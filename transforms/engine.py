@@ -69,6 +69,9 @@ class Engine:
     """Compute seconds a unit (a character or a second of audio), fixed so that work units are the same everywhere."""
     gated: ClassVar[bool] = False
     """Real speech: each piece's edges are trimmed, and a piece that is mostly silent or of an implausible length fails."""
+    requires: ClassVar[tuple[str, ...]] = ()
+    """Modules that `load` imports, for `wavemill engines` and `doctor` to look for; `extra` is the extra that has them."""
+    extra: ClassVar[str] = ""
     carry: ClassVar[tuple[str, ...]] = ()
     """Options that, when unset, the first piece's result fixes for the item's other pieces (a detected language)."""
 

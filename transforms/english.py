@@ -29,8 +29,7 @@ _START = r"(?<![\w.,])"
 _NUMBER = r"(?:\d{1,3}(?:,\d{3}){1,4}(?!\d)|\d{1,15})(?:\.\d{1,15})?"
 _MONTH = "|".join(sorted([*MONTHS, *(f"{short}\\.?" for short in MONTH_NAMES)], key=len, reverse=True))
 _SIGN = "|".join(
-    f"(?<![A-Za-z]){re.escape(sign)}" if sign[0].isalpha() else re.escape(sign)
-    for sign in sorted(CURRENCIES, key=len, reverse=True)
+    f"(?<![A-Za-z]){re.escape(sign)}" if sign[0].isalpha() else re.escape(sign) for sign in sorted(CURRENCIES, key=len, reverse=True)
 )
 _UNIT = "|".join(map(re.escape, sorted(UNITS, key=len, reverse=True)))
 
@@ -207,9 +206,7 @@ _RULES: tuple[Rule, ...] = (
     _rule(rf"({_SIGN})({_NUMBER})(?: to |\s?[-–]\s?)(?:{_SIGN})?(?=\d)", r"\2 to \1"),
     _rule(r"(?<![\w.,/-])([\d.,]{1,20}%?)\s?[-–]\s?(?=\d[\d.,]{0,20}(?![\w-]*-|/))", r"\1 to "),
     _rule(rf"(?<![\w)])[-−](?=(?:{_SIGN})?\s?\.?\d)", " minus "),
-    _rule(
-        rf"(?:(?P<sign>{_SIGN})\s?(?P<amount>{_NUMBER}))(?P<after>)(?:\s?(?P<scale>{'|'.join(SCALES)})\b)?", _money
-    ),
+    _rule(rf"(?:(?P<sign>{_SIGN})\s?(?P<amount>{_NUMBER}))(?P<after>)(?:\s?(?P<scale>{'|'.join(SCALES)})\b)?", _money),
     _rule(rf"{_START}(?P<sign>)(?P<amount>{_NUMBER})(?:\s?(?P<scale>million|billion|trillion))?\s?(?P<after>{_SIGN})(?!\w)", _money),
     _rule(r"\d+(?:\.\d+){2,}", lambda m: " point ".join(map(cardinal, m[0].split(".")))),
     _rule(r"(?<![\w.,])(\d)'\s?(\d{1,2})\"", lambda m: f"{cardinal(m[1])} foot {cardinal(m[2])}"),

@@ -72,12 +72,14 @@ SIGNS = {
     ">": "is more than", "±": "plus or minus", "≤": "is at most", "≥": "is at least", ":": "to",
 }  # fmt: skip
 """Between two numbers."""
-NOT_PLURAL = frozenset("as was is has does this its us his was perhaps always across towards sees brings thus".split())
+NOT_PLURAL = {"as", "was", "is", "has", "does", "this", "its", "us", "his", "perhaps", "always", "across", "towards", "thus"}
 """Words in s after a year that do not count things."""
-SENTENCE_OPENERS = frozenset(
-    "A After All An And As At But By For From He Her Here His How I If In It Its My No Now Of On Once One Or Our She So "
-    "Some That The Their Then There These They This Those To We What When Where Which While Who Why With Yes You Your".split()
-)
+SENTENCE_OPENERS = {
+    "A", "After", "All", "An", "And", "As", "At", "But", "By", "For", "From", "He", "Her", "Here", "His", "How", "I",
+    "If", "In", "It", "Its", "My", "No", "Now", "Of", "On", "Once", "One", "Or", "Our", "She", "So", "Some", "That",
+    "The", "Their", "Then", "There", "These", "They", "This", "Those", "To", "We", "What", "When", "Where", "Which",
+    "While", "Who", "Why", "With", "Yes", "You", "Your",
+}  # fmt: skip
 """Words that begin a sentence after an abbreviation, where another capital may as well be a name."""
 
 _TITLES = {

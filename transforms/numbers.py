@@ -39,11 +39,12 @@ LOCALES = {
     "ja": Locale(",", ".", "点", "パーセント", "から", "マイナス", "アット", "ドット", "スラッシュ"),
 }
 """Languages whose decimals, amounts and percentages are said too."""
-INTEGERS_ONLY = frozenset(
-    "ar az be bn ca cs cy da eo fa fi he hu id is ko kz lt lv no pl ro ru sk sl sr sv te tg th tr uk vi".split()
-)
+INTEGERS_ONLY = {
+    "ar", "az", "be", "bn", "ca", "cs", "cy", "da", "eo", "fa", "fi", "he", "hu", "id", "is", "ko", "kz", "lt", "lv",
+    "no", "pl", "ro", "ru", "sk", "sl", "sr", "sv", "te", "tg", "th", "tr", "uk", "vi",
+}  # fmt: skip
 """Languages of num2words where only plain whole numbers are said, and everything else is left to the engine."""
-CURRENCIES = {"R$": "BRL", "$": "USD", "€": "EUR", "£": "GBP"}
+CURRENCIES = {"$": "USD", "€": "EUR", "£": "GBP"}
 
 
 @lru_cache(maxsize=4096)
@@ -87,6 +88,8 @@ def _rules(language: str) -> tuple[tuple[re.Pattern[str], Callable[[re.Match[str
         from num2words import num2words
 
         digits = re.sub(r"\D", "", integer)
+        if sign == "R$":
+            return f"{say(integer, fraction)} reais"
         if not spoken.zero_cents or len(digits) > LONGEST or len(fraction or "") > 2:
             return f"{say(integer, fraction)} {sign}"
         value = Decimal(f"{digits}.{fraction or '00'}")
@@ -110,9 +113,9 @@ def _rules(language: str) -> tuple[tuple[re.Pattern[str], Callable[[re.Match[str
         (rf"(R\$|[$€£])\s?{number}", lambda m: f" {amount(m[1], m[2], m[3])} "),
         (rf"{start}{number}\s?(R\$|[$€£])", lambda m: f" {amount(m[3], m[1], m[2])} "),
         (rf"{start}{number}\s?%", lambda m: f"{space}{say(m[1], m[2])}{space}{spoken.percent}{space}"),
-        (rf"(?<![\d/–-])(\d{{1,9}})\s?[-–]\s?(\d{{1,9}})(?![\d/–-])", lambda m: f"{m[1]}{space}{spoken.to}{space}{m[2]}"),
+        (r"(?<![\d/–-])(\d{1,9})\s?[-–]\s?(\d{1,9})(?![\d/–-])", lambda m: f"{m[1]}{space}{spoken.to}{space}{m[2]}"),
         (r"(?<=\d)[:/–-](?=\d)", lambda m: " "),
-        (rf"(?<![\w.,–)-])[-−](?=\d)", lambda m: f" {spoken.minus} "),
+        (r"(?<![\w.,–)-])[-−](?=\d)", lambda m: f" {spoken.minus} "),
         (rf"{start}{number}", plain),
         (r"\d+", lambda m: f" {cardinal(m[0], language)} "),
     ]

@@ -18,7 +18,7 @@ _BLANK_LINES = re.compile(r"\n[ \t]*(?:\n[ \t]*)+")
 _WRAPPED_CHARS = 60
 _LINE_END = re.compile(r"[.!?:;…。！？।॥؟][\"'”’»)\]」』]*$")
 _INNER_END = re.compile(r"[^\x00-\x7f]|[.!?][\"')\]]*\s+\S")
-_CLAUSE = re.compile(r"(?<=[,;:.!?)\]—–])[\"'”’]*\s+|(?<=[、，；：。！？，])")
+_CLAUSE = re.compile(r"(?:(?<=[,;:.!?)\]—–])|(?<=[,;:.!?][\"'”’]))\s+|(?<=[、，；：。！？])")
 _SPACE = re.compile(r"\s+")
 
 
@@ -72,6 +72,8 @@ def sentences(text: str, language: str) -> list[str]:
     while start < len(text):
         window = text[start : start + WINDOW]
         parts = segment(language, window)
+        if sum(map(len, parts)) != len(window):
+            parts = [window]
         if start + WINDOW < len(text):
             if len(parts) > 1:
                 parts.pop()

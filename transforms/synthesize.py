@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
 
+from transforms import identity, sentences
 from transforms.engine import Engine
+from transforms.errors import WavemillError
+from transforms.lexicon import mask, read_lexicon
 from transforms.options import AudioOptions
 from transforms.records import Audio, Item, Piece, Result
+from transforms.text import base, clean, say
 
 VERSION = 1
-
-
-def _read_lexicon(value: Any) -> Any:
-    raise NotImplementedError
+MAX_PAUSES_S = 3600.0
+"""The longest silence that all markers of a text can make together."""
 
 
 class Options(AudioOptions):
@@ -25,7 +27,7 @@ class Options(AudioOptions):
     speed: float = Field(1.0, ge=0.5, le=2.0, description="speaking rate")
     language: str | None = Field(None, description="language code (en, es, ...); that of the voice when unset")
     normalize: bool = Field(True, description="say numbers, dates, money and abbreviations as words")
-    lexicon: Annotated[dict[str, str], BeforeValidator(_read_lexicon)] = Field(
+    lexicon: Annotated[dict[str, str], BeforeValidator(read_lexicon)] = Field(
         {}, description="words and how to say them: a file of WORD<TAB>SAY lines, or a mapping"
     )
     sentence_pause: float = Field(0.25, ge=0, le=10, description="seconds of silence between sentences")
@@ -33,8 +35,111 @@ class Options(AudioOptions):
 
 
 def split(item: Item, inputs: Mapping[str, str | Audio], engine: Engine) -> list[Piece]:
-    raise NotImplementedError
+    """A sentence a piece, the very short ones with a neighbour, each followed by its pause.
+
+    A marker's pause stands in the place of the sentence's or paragraph's, and is not scaled by the speed as those are.
+    Raises `empty_text` where nothing can be said, `audio_too_long` where the markers ask for hours of silence.
+    """
+    options = item.options
+    assert isinstance(options, Options)
+    sentence_s, paragraph_s = options.sentence_pause / options.speed, options.paragraph_pause / options.speed
+    found: list[tuple[str, float]] = []
+    lead_s = marked_s = total_s = 0.0
+    for passage, seconds in sentences.pauses(clean(str(inputs["text"]))):
+        said = list(_say(passage, options, engine, sentence_s, paragraph_s))
+        if said:
+            found += said
+            marked_s = 0.0
+        marked_s = min(marked_s + seconds, sentences.MAX_PAUSE_S)
+        total_s += seconds
+        if not found:
+            lead_s = marked_s
+        elif seconds:
+            found[-1] = (found[-1][0], marked_s)
+    if not found:
+        raise WavemillError("empty_text", "there is nothing to say in the text", "text")
+    if total_s > MAX_PAUSES_S:
+        raise WavemillError("audio_too_long", f"{total_s:.0f} s of pauses, more than {MAX_PAUSES_S:.0f}", "text")
+    text, _ = found[-1]
+    found[-1] = (text, marked_s)
+    return [
+        Piece({"text": text}, options, identity.seed(item.key, n), 0.0, pause_s, 0.0 if n else lead_s)
+        for n, (text, pause_s) in enumerate(found)
+    ]
+
+
+def _say(passage: str, options: Options, engine: Engine, sentence_s: float, paragraph_s: float) -> Iterator[tuple[str, float]]:
+    """What is to be said of a text without markers, each part under the engine's limit, with the pause after it."""
+    language = engine.language(options)
+    masked, unmask = mask(passage, options.lexicon)
+    for paragraph in sentences.paragraphs(masked):
+        text = unmask(say(paragraph, language) if options.normalize else paragraph)
+        limit = engine.max_chars or len(text)
+        said: list[tuple[str, float]] = []
+        for sentence in sentences.pack(sentences.sentences(text, base(language)), limit):
+            for part, clause in sentences.cut(sentence, limit) if len(sentence) > limit else ((sentence, True),):
+                if sentences.spoken(part):
+                    said.append((part, sentence_s / 2 if clause else 0.0))
+            if said:
+                said[-1] = (said[-1][0], sentence_s)
+        if said:
+            said[-1] = (said[-1][0], paragraph_s)
+        yield from said
 
 
 def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine: Engine) -> Result:
-    raise NotImplementedError
+    """The pieces' audio with its pauses. Fields: those of the engine, `characters` of the text given and `pieces`.
+
+    Of real speech (`engine.gated`) each piece's own silence at its edges is cut to 30 ms. Raises `engine_error` naming a
+    piece that is mostly silent, or much too short or long for its text.
+    """
+    heard = [result.outputs["audio"] for result in results]
+    if engine.gated:
+        heard = [_gate(n, len(pieces), piece, audio) for n, (piece, audio) in enumerate(zip(pieces, heard, strict=True), 1)]
+    given = item.inputs["text"]
+    characters = len(given.value) if given.kind == "text" else sum(len(str(piece.inputs["text"])) for piece in pieces)
+    fields = {**_merge([result.fields for result in results]), "characters": characters, "pieces": len(pieces)}
+    if len(pieces) == 1 and not (engine.gated or pieces[0].lead_s or pieces[0].pause_s):
+        return Result(fields, {"audio": heard[0]})
+    from transforms.blocks import gather
+
+    rates = {(audio.rate_hz, audio.channels) for audio in heard}
+    if len(rates) > 1:
+        raise WavemillError("engine_error", f"{engine.name} spoke the pieces of one text at {sorted(rates)} (Hz, channels)")
+    rate_hz, channels = rates.pop()
+    return Result(fields, {"audio": gather(_blocks(pieces, heard), rate_hz, channels)})
+
+
+def _gate(n: int, of: int, piece: Piece, audio: Audio) -> Audio:
+    from transforms import speech
+
+    text, blocks = str(piece.inputs["text"]), speech.levels(audio)
+    why = speech.doubt(audio, blocks, text, piece.options.speed)
+    if why:
+        raise WavemillError("engine_error", f"piece {n} of {of} ({text[:40]!r}) cannot be that text spoken: {why}")
+    return speech.trim(audio, blocks)
+
+
+def _blocks(pieces: Sequence[Piece], heard: Sequence[Audio]) -> Iterator[Any]:
+    import numpy as np
+
+    from transforms.speech import fade
+
+    for piece, audio in zip(pieces, heard, strict=True):
+        for seconds, samples in ((piece.lead_s, None), (0.0, fade(audio)), (piece.pause_s, None)):
+            if samples is not None:
+                yield samples
+            elif seconds:
+                yield np.zeros((audio.channels, round(seconds * audio.rate_hz)), np.float32)
+
+
+def _merge(all_fields: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One piece's fields, or those of several: numbers added up, of anything else the first piece's."""
+    merged = dict(all_fields[0])
+    for fields in all_fields[1:]:
+        for name, value in fields.items():
+            if name in merged and type(value) in (int, float) and type(merged[name]) in (int, float):
+                merged[name] += value
+            else:
+                merged.setdefault(name, value)
+    return merged

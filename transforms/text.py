@@ -124,10 +124,7 @@ def _say(text: str, language: str, english: bool) -> str:
     text = _RULE.sub("", unicodedata.normalize("NFC", text.translate(_tidy)))
     text = _TAG.sub(" ", _LINK.sub(r"\1", _LINE_START.sub("", text)))
     text = _DASH.sub(lambda m: f"{m[1]} " if m[1] else ", ", text)
-    if english:
-        text = _in_english(text, language)
-    else:
-        text = _in_other(text, base(language))
+    text = _in_english(text, language) if english else _in_other(text, base(language))
     text = text.translate(_NOISE).replace("–", "-")
     for pattern, plain in _SPACED_PATTERNS:
         text = pattern.sub(plain, text)

@@ -35,7 +35,7 @@ class Progress(Protocol):
 
 @dataclass(slots=True)
 class Summary:
-    """How a run ended. `seconds` is wall time; `audio_h` and `real_time_factor` are of what this run made."""
+    """How a run ended. `seconds` is wall time, `work_seconds` that from ready engine to last commit; `audio_h` and `real_time_factor` are of what this run made."""
 
     state: str
     exit_code: int
@@ -47,6 +47,7 @@ class Summary:
     made: int = 0
     audio_h: float = 0.0
     seconds: float = 0.0
+    work_seconds: float = 0.0
     real_time_factor: float | None = None
     slowest: list[tuple[float, str]] = field(default_factory=list)
     deaths: int = 0
@@ -153,11 +154,15 @@ class _Tally:
         self.failures = sum(plan.refused.values()) + sum(plan.failed.values())
         self.made, self.audio_s, self.deaths = 0, 0.0, 0
         self.slowest: list[tuple[float, str]] = []
+        self.ready_s = self.last_s = 0.0
 
     def hear(self, event: dict[str, Any]) -> None:
         if "death" in event:
             self.deaths += 1
+        elif "ready" in event:
+            self.ready_s = self.ready_s or time.monotonic()
         elif "done" in event:
+            self.last_s = time.monotonic()
             self.made += event["items"]
             self.audio_s += event["audio_s"]
             self.failures += sum(event["failed"].values())
@@ -183,6 +188,7 @@ def _conclude(spec: PipelineSpec, store: Store, tally: _Tally, control: supervis
         made=tally.made,
         audio_h=tally.audio_s / 3600,
         seconds=seconds,
+        work_seconds=max(0.0, tally.last_s - tally.ready_s),
         real_time_factor=seconds / tally.audio_s if tally.audio_s else None,
         slowest=tally.slowest,
         deaths=tally.deaths,

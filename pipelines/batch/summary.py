@@ -48,8 +48,9 @@ def describe_run(summary: Summary) -> Lines:
 def missing_models(plan: Plan, settings: Settings) -> dict[str, int | None]:
     """The models that a run would pull first, and their sizes where the table knows them."""
     from transforms import models
+    from transforms.commands import known_bytes
 
-    return {id: models.known(id).bytes for id in plan.models if models.state(id, settings.models_dir).status == "missing"}
+    return {id: known_bytes(id) for id in plan.models if models.state(id, settings.models_dir).status == "missing"}
 
 
 def threads(plan: Plan, settings: Settings) -> int:

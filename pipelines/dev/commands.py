@@ -7,9 +7,8 @@ import shlex
 import click
 
 from pipelines.dev import services
-from transforms.settings import Settings
+from transforms.command_line import new_settings, say
 
-_pass_settings = click.make_pass_decorator(Settings, ensure=True)
 _names = click.argument("names", nargs=-1, metavar="[SERVICE]...")
 
 
@@ -27,8 +26,7 @@ def dev() -> None:
 
 @dev.command()
 @_names
-@_pass_settings
-def up(settings: Settings, names: tuple[str, ...]) -> None:
+def up(names: tuple[str, ...]) -> None:
     """Start services (all when none is named) and print the shell lines that point at them.
 
     Running ones are left as they are, so it can be given again in another shell.
@@ -37,40 +35,39 @@ def up(settings: Settings, names: tuple[str, ...]) -> None:
     Example:
       eval "$(wavemill dev up s3)"
     """
+    dev_dir = new_settings().dev_dir
     for name in names or services.SERVICES:
         service = services.find_service(name)
-        running, started = services.up(name, settings.dev_dir)
-        click.echo(f"# {name}: {'started' if started else 'runs already'}, pid {running.pid}, log {running.log}", err=True)
+        running, started = services.up(name, dev_dir)
+        say(f"# {name}: {'started' if started else 'runs already'}, pid {running.pid}, log {running.log}")
         for variable, value in service.environment(running.ports).items():
             click.echo(f"export {variable}={shlex.quote(value)}")
-        click.echo(f"# then: {service.try_it}", err=True)
+        say(f"# then: {service.try_it}")
 
 
 @dev.command()
 @_names
-@_pass_settings
-def down(settings: Settings, names: tuple[str, ...]) -> None:
+def down(names: tuple[str, ...]) -> None:
     """Stop services (all when none is named). What they stored stays for the next `up`.
 
     \b
     Example:
       wavemill dev down
     """
+    dev_dir = new_settings().dev_dir
     for name in names or services.SERVICES:
-        stopped = services.down(name, settings.dev_dir)
+        stopped = services.down(name, dev_dir)
         click.echo(f"{name}: {'stopped' if stopped else 'was not running'}")
 
 
 @dev.command()
-@_pass_settings
-def status(settings: Settings) -> None:
+def status() -> None:
     """Say which services run, and where."""
+    dev_dir = new_settings().dev_dir
     for name in services.SERVICES:
-        running = services.status(name, settings.dev_dir)
+        running = services.status(name, dev_dir)
         if running:
-            where = " ".join(
-                f"{k}={v}" for k, v in services.SERVICES[name].environment(running.ports).items() if "SECRET" not in k
-            )
+            where = " ".join(f"{k}={v}" for k, v in services.SERVICES[name].environment(running.ports).items() if "SECRET" not in k)
             click.echo(f"{name}: runs, pid {running.pid}, log {running.log}\n  {where}")
         else:
             click.echo(f"{name}: does not run")

@@ -100,14 +100,14 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], folder: Path, 
     return running
 
 
-def stop(running: Running) -> bool:
-    """End the process, by force when it does not go in time; false when it was gone already."""
+def stop(running: Running, patience_s: float = STOP_PATIENCE_S) -> bool:
+    """End the process, by force when it does not go within `patience_s`; false when it was gone already."""
     process = find(running)
     if process is None:
         return False
     process.terminate()
     try:
-        process.wait(STOP_PATIENCE_S)
+        process.wait(patience_s)
     except psutil.TimeoutExpired:
         process.kill()
         process.wait(STOP_PATIENCE_S)

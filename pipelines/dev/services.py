@@ -44,9 +44,7 @@ SERVICES: dict[str, Service] = {
 def find_service(name: str) -> Service:
     """The row of that name. Raises `bad_usage` with what there is."""
     if name not in SERVICES:
-        raise WavemillError(
-            "bad_usage", f"no service {name!r}; there are {', '.join(SERVICES)}{near(name, SERVICES)}", "service"
-        )
+        raise WavemillError("bad_usage", f"no service {name!r}; there are {', '.join(SERVICES)}{near(name, SERVICES)}", "service")
     return SERVICES[name]
 
 

@@ -42,6 +42,7 @@ class Kokoro(Engine):
     operation = "synthesize"
     version = 1
     Options = KokoroOptions
+    requires = ("misaki", "onnxruntime")
     languages = tuple(phonemes.LANGUAGES.values())
     rate_hz = 24000
     max_chars = 350

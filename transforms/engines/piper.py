@@ -44,6 +44,7 @@ class Piper(Engine):
     operation = "synthesize"
     version = 1
     Options = PiperOptions
+    requires = ("onnxruntime", "piper")
     languages = tuple(sorted({voice.language.partition("-")[0] for voice in voices.stock("piper").values()}))
     rate_hz = 22050
     max_chars = 400

@@ -14,7 +14,6 @@ import pytest
 from pipelines.dev import process, s3, services
 from pipelines.dev.commands import dev
 from transforms.errors import WavemillError
-from transforms.settings import Settings
 
 
 @pytest.fixture
@@ -35,8 +34,10 @@ def stranger() -> Iterator[subprocess.Popen[bytes]]:
 
 @pytest.mark.s3
 def test_a_server_goes_up_once_stays_reachable_and_keeps_what_it_stored(dev_dir: Path) -> None:
+    runner = click.testing.CliRunner(env={"WAVEMILL_DEV_DIR": str(dev_dir)})
+
     def invoke(*words: str) -> click.testing.Result:
-        return click.testing.CliRunner().invoke(dev, words, obj=Settings(dev_dir=dev_dir), catch_exceptions=False)
+        return runner.invoke(dev, words, catch_exceptions=False)
 
     first = invoke("up", "s3")
     exports = dict(line.removeprefix("export ").split("=", 1) for line in first.stdout.splitlines())
