@@ -95,26 +95,40 @@ def _work(
 
     each = len(wanted) // len(names)
     reports: list[dict[str, Any]] = []
-    failed, began_s = 0, time.monotonic()
+    began_s = time.monotonic()
     with _shown(quiet) as (on_pieces, on_bytes):
         outcomes = run_items(row.name, engine, options, inputs, settings, on_pieces, on_bytes)
         for index, (name, outcome) in enumerate(zip(names, outcomes, strict=True)):
             if isinstance(outcome, Failure):
-                failed += 1
                 reports.append({"input": name, "status": "failed", "code": outcome.code, "detail": outcome.detail})
-                say(f"wavemill: {outcome.code}: {outcome.detail}" if len(names) == 1 else f"{name}: {outcome.code}: {outcome.detail}")
+                say(f"wavemill: {outcome.code}: {'' if len(names) == 1 else name + ': '}{outcome.detail}")
                 continue
             mine = wanted[each * index : each * (index + 1)]
             for target in mine:
                 _write(target, outcome, settings, as_json)
-            reports.append({"input": name, "status": "done", "paths": [target.path for target in mine if target.path], **outcome.fields})
-            if not quiet and not as_json:
-                _tell(mine, outcome, time.monotonic() - began_s)
+            reports.append(_report(name, mine, outcome))
+            if not quiet and not as_json and reports[-1]["paths"]:
+                say(f"{', '.join(reports[-1]['paths'])}: {_describe(outcome, time.monotonic() - began_s)}")
+    failed = sum(report["status"] == "failed" for report in reports)
     if as_json:
         click.echo(json.dumps({"done": len(names) - failed, "failed": failed, "items": reports}, ensure_ascii=False))
     elif failed and len(names) > 1:
         say(f"{failed} of {len(names)} failed")
     click.get_current_context().exit(1 if failed else 0)
+
+
+def _report(name: str, mine: Sequence[Target], result: Result) -> dict[str, Any]:
+    paths = [target.path for target in mine if target.path and target.path != STDOUT]
+    return {"input": name, "status": "done", "paths": paths, "duration_s": _audio_s(result), **result.fields}
+
+
+def _describe(result: Result, seconds: float) -> str:
+    audio_s = _audio_s(result)
+    return f"{format_time(audio_s)} of audio in {format_time(seconds)}" if audio_s else f"in {format_time(seconds)}"
+
+
+def _audio_s(result: Result) -> float | None:
+    return next((output.duration_s for output in result.outputs.values() if output.duration_s), result.fields.get("duration_s"))
 
 
 def _write(target: Target, result: Result, settings: Settings, as_json: bool) -> None:
@@ -123,7 +137,7 @@ def _write(target: Target, result: Result, settings: Settings, as_json: bool) ->
     data = _content(target.format, result)
     if target.path is None:
         if not as_json:
-            click.echo(data.decode())
+            click.echo(data.decode().rstrip("\n"))
     elif target.path == STDOUT:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
@@ -141,13 +155,6 @@ def _content(format: str, result: Result) -> bytes:
     if format == "txt":
         return str(result.fields.get("text", "")).encode()
     return json.dumps(dict(result.fields), ensure_ascii=False).encode()
-
-
-def _tell(mine: Sequence[Target], result: Result, seconds: float) -> None:
-    paths = ", ".join(target.path for target in mine if target.path and target.path != STDOUT)
-    audio_s = next((output.duration_s for output in result.outputs.values() if output.duration_s), result.fields.get("duration_s"))
-    if paths:
-        say(f"{paths}: {format_time(audio_s)} of audio in {format_time(seconds)}" if audio_s else f"{paths}: in {format_time(seconds)}")
 
 
 @contextmanager

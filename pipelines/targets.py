@@ -9,8 +9,6 @@ from pathlib import PurePosixPath
 
 import click
 
-from transforms import storage
-
 TEXT_FORMATS = ("txt", "json", "srt", "vtt", "tsv")
 STDOUT = "-"
 
@@ -28,7 +26,7 @@ def suffix(path: str) -> str:
 
 
 def is_folder(output: str) -> bool:
-    return output.endswith("/") or (storage.is_local(output) and os.path.isdir(output))
+    return output.endswith("/") or os.path.isdir(output)
 
 
 def for_audio(names: Sequence[str], output: str | None, format: str | None, known: Sequence[str]) -> list[Target]:

@@ -29,8 +29,9 @@ def cut(samples: Block) -> Iterator[Block]:
 
 def release(samples: Block) -> None:
     """Give back the resident pages of a memory map that has been read; they come again from the file when touched."""
-    if isinstance(samples, np.memmap) and samples.mode == "r+":
-        samples._mmap.madvise(mmap.MADV_DONTNEED)
+    pages = getattr(samples, "_mmap", None)
+    if pages is not None and getattr(samples, "mode", "") == "r+":
+        pages.madvise(mmap.MADV_DONTNEED)
 
 
 def recut(blocks: Iterable[Block]) -> Iterator[Block]:
@@ -47,6 +48,7 @@ def mix(block: Block, channels: int) -> Block:
     have = block.shape[0]
     if have == channels:
         return block
+    block = np.ascontiguousarray(block)  # a sum depends, in its last bit, on the order in memory
     if channels == 2 and have > 2:
         shared = block[2:].sum(axis=0)
         return np.asarray((block[:2] + shared) / np.float32(have - 1))

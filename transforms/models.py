@@ -211,9 +211,7 @@ def _rows() -> Iterator[Model]:
         summary="the 54 stock voices of Kokoro",
         files=tuple(File(f"{voice}.bin", 522_240, digest) for voice, digest in KOKORO_PACKS.items()),
         hub=Hub(*KOKORO_HUB, "voices/"),
-        packages=tuple(
-            PackagePart("npm", "kokoro-js", "1.2.1", f"package/voices/{voice}.bin", f"{voice}.bin") for voice in KOKORO_PACKS
-        ),
+        packages=tuple(PackagePart("npm", "kokoro-js", "1.2.1", f"package/voices/{voice}.bin", f"{voice}.bin") for voice in KOKORO_PACKS),
     )
     yield _piper(
         "en_US-joe-medium",

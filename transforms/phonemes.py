@@ -89,9 +89,7 @@ def letter(code: str | None, voice: str) -> str:
     for found, known in LANGUAGES.items():
         if known.partition("-")[0] == language:
             return found
-    raise WavemillError(
-        "unsupported_language", f"Kokoro does not speak {code!r}; it speaks {', '.join(LANGUAGES.values())}", "language"
-    )
+    raise WavemillError("unsupported_language", f"Kokoro does not speak {code!r}; it speaks {', '.join(LANGUAGES.values())}", "language")
 
 
 def phonemes(text: str, language: str) -> str:

@@ -55,9 +55,7 @@ def resolve(engine: str, name: str) -> Mix:
     for part in name.split("+"):
         id, colon, written = (word.strip() for word in part.partition(":"))
         if id not in known:
-            raise WavemillError(
-                "unknown_voice", f"{engine} has no voice {id!r}{near(id, known)}; see `wavemill voices`", "voice"
-            )
+            raise WavemillError("unknown_voice", f"{engine} has no voice {id!r}{near(id, known)}; see `wavemill voices`", "voice")
         try:
             weight = float(written) if colon else 1.0
         except ValueError:

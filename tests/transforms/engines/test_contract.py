@@ -165,9 +165,7 @@ def test_without_its_weights_an_engine_says_what_fetches_them(cls: type[Engine],
 
 
 @every_engine
-def test_a_list_gives_a_list_of_the_same_length_in_the_same_order(
-    engine: Engine, pieces: list[Piece], outcomes: list[Outcome]
-) -> None:
+def test_a_list_gives_a_list_of_the_same_length_in_the_same_order(engine: Engine, pieces: list[Piece], outcomes: list[Outcome]) -> None:
     assert engine.run([]) == []
     assert len(outcomes) == len(pieces)
     turned = engine.run(pieces[::-1])[::-1]  # the last first

@@ -115,9 +115,7 @@ def test_words_in_latin_letters_inside_chinese_and_japanese_are_said_as_english(
 
 
 def test_each_language_is_spoken_with_a_voice_of_its_own(engine: Kokoro) -> None:
-    assert {
-        letter: engine.language(Kokoro.Options.parse({"voice": voice})) for letter, voice in VOICES.items()
-    } == phonemes.LANGUAGES
+    assert {letter: engine.language(Kokoro.Options.parse({"voice": voice})) for letter, voice in VOICES.items()} == phonemes.LANGUAGES
     audio = say(engine, "Olá.", language="pt-br")
     assert audio.duration_s > 0.4
     assert np.array_equal(audio.samples, say(engine, "Olá.", voice="pf_dora").samples)
