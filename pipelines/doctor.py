@@ -13,11 +13,14 @@ from dataclasses import asdict, dataclass
 from importlib import import_module, metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from transforms.command_line import format_bytes, new_settings
-from transforms.settings import Settings
+
+if TYPE_CHECKING:
+    from transforms.settings import Settings
 
 NATIVE = (
     "apache_beam",

@@ -45,38 +45,40 @@ _ADDRESS = re.compile(
     r"(?:\bhttps?://|\bwww\.)(?:www\.)?([^\s<>\"')\]]{1,400})|(?<![\w.@])([\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,5}[A-Za-z]{2,24})\b"
     r"|(?<![\w.@])((?:[A-Za-z0-9-]{1,63}\.){1,4}(?:com|org|net|io|dev|edu|gov|ai|app|info|co\.uk)\b(?:/[\w./-]{0,200})?)"
 )
+_SPACES = re.compile(r"[ \t]{2,}|\t")
+"""One space a run before all else, so that the patterns below ask for one at most and stay linear."""
 _LINK = re.compile(r"!?\[([^\[\]\n]{1,300})\]\([^()\s]{1,500}\)")
 _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,200}>")
-_LINE_START = re.compile(r"(?m)^[ \t]*(?:(?:#{1,6}|>|[-*+•‣–—])[ \t]+)+")
-_RULE = re.compile(r"(?m)^[ \t]*(?:[-*_=~][ \t]*){3,}$")
-_DASH = re.compile(r"([,.;:!?]?)(?:[ \t]*(?:—|--+)[ \t]*|(?<!\d)[ \t]+[–-][ \t]+|[ \t]+[–-][ \t]+(?!\d))")
+_LINE_START = re.compile(r"(?m)^ ?(?:(?:#{1,6}|>|[-*+•‣–—]) )+")
+_RULE = re.compile(r"(?m)^ ?(?:[-*_=~] ?){3,}$")
+_DASH = re.compile(r"([,.;:!?]?)(?: ?(?:—|--+) ?|(?<!\d) [–-] | [–-] (?!\d))")
 _SPACED_PATTERNS = tuple(
     (re.compile(pattern), plain)
     for pattern, plain in (
-        (r"[ \t]{2,}", " "),
+        (r" {2,}", " "),
         (r" ?\n ?", "\n"),
         (r"\( ?\)|\[ ?\]|\"\"", ""),
-        (r" +(?=[,;:!?](?![^\s\"'),;:!?])|\.(?!\w))", ""),
+        (r" (?=[,;:!?](?![^\s\"'),;:!?])|\.(?!\w))", ""),
         (r"([,;:])(?:\s?[,;:])+", r"\1"),
         (r",(?=[.!?])", ""),
         (r"\.{4,}", "..."),
         (r"([!?])\1+", r"\1"),
-        (r"(?m)^[ ,;:]+|[ ]+$", ""),
+        (r"(?m)^[ ,;:]+|(?<! ) $", ""),
     )
 )
 _ENGLISH_SIGNS = tuple(
     (re.compile(pattern), said)
     for pattern, said in (
-        (r"[ \t]*&[ \t]*", " and "),
-        (r"[ \t]*%", " percent"),
+        (r" ?& ?", " and "),
+        (r" ?%", " percent"),
         (r"#(?=\w)", "hashtag "),
         (r"@(?=\w)", " at "),
         (r"\+", " plus "),
-        (r"[ \t]=[ \t]", " equals "),
+        (r" = ", " equals "),
         (r"(?<=\w)/(?=\w)", " "),
         (r"(?<=\w)[²]", " squared"),
         (r"(?<=\w)[³]", " cubed"),
-        (r"§+[ \t]?(?=\w)", "section "),
+        (r"§ ?(?=\w)", "section "),
         (r"[†‡•‣⁃※§¶/=@#°$€£¥₹₩₿¢<>]", " "),
     )
 )
@@ -121,7 +123,8 @@ def say(text: str, language: str) -> str:
 
 
 def _say(text: str, language: str, english: bool) -> str:
-    text = _RULE.sub("", unicodedata.normalize("NFC", text.translate(_tidy)))
+    text = _SPACES.sub(" ", unicodedata.normalize("NFC", text.translate(_tidy)))
+    text = _RULE.sub("", text)
     text = _TAG.sub(" ", _LINK.sub(r"\1", _LINE_START.sub("", text)))
     text = _DASH.sub(lambda m: f"{m[1]} " if m[1] else ", ", text)
     text = _in_english(text, language) if english else _in_other(text, base(language))

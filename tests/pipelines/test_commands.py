@@ -112,7 +112,9 @@ def test_a_plan_names_the_weights_to_pull_and_their_size(tmp_path: Path, monkeyp
 def test_a_plan_over_an_out_counts_what_is_done_and_failed(out: Path) -> None:
     spec = json.loads((out / "plan" / "plan.json").read_text())["spec"]
     options = [f"-O{name}={value}" for name, value in spec["options"].items()]
-    facts = json.loads(call("plan", "synthesize", spec["source"], "-o", out, "-eecho", "--columns=text=sentence", *options, "--json").stdout)
+    facts = json.loads(
+        call("plan", "synthesize", spec["source"], "-o", out, "-eecho", "--columns=text=sentence", *options, "--json").stdout
+    )
     assert (facts["done"], facts["failed"], facts["wanted"]) == (2, {"engine_error": 1}, 0)
 
 
