@@ -30,12 +30,10 @@ class Operations(Lazy):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0].replace("-", "_") not in OPERATIONS and (file := _spec_file(args)):
-            from pipelines.spec import read_file
+            from pipelines.spec import PipelineSpec
 
-            named = read_file(file).get("operation")
-            if named is None:
-                raise click.UsageError(f"OPERATION is missing: neither the line nor {file} names one", ctx)
-            args = [operation(str(named)).name, *args]
+            # what else the file lacks the line may give
+            args = [PipelineSpec.parse({"source": "", "out": ""}, file).row.name, *args]
         elif args and args[0].startswith("-") and args[0] not in ctx.help_option_names:
             raise click.UsageError(f"OPERATION comes first: {ctx.command_path} OPERATION SOURCE -o OUT", ctx)
         return super().parse_args(ctx, args)

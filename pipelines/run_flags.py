@@ -72,13 +72,15 @@ SPEC_FIELDS = (
 
 def read_spec(name: str, params: dict[str, Any]) -> PipelineSpec:
     """The spec of the line, over that of the file it names. Raises `UsageError` and `bad_usage`."""
-    from pipelines.spec import PipelineSpec, read_file
+    from pipelines.spec import PipelineSpec
 
-    file = params["spec"]
     values = {field: params[field] for field in SPEC_FIELDS if params[field] is not None}
-    values |= {"operation": name, "options": collect_options(operation(name), params), "columns": dict(params["columns"])}
-    given = {**(read_file(file) if file else {}), **values}
-    for field, shown in (("source", "SOURCE"), ("out", "-o OUT")):
-        if field not in given:
-            raise click.UsageError(f"{shown} is missing")
-    return PipelineSpec.parse(values, file)
+    values["operation"] = name
+    for field, given in (("options", collect_options(operation(name), params)), ("columns", dict(params["columns"]))):
+        if given:
+            values[field] = given
+    if params["spec"] is None:
+        for field, shown in (("source", "SOURCE"), ("out", "-o OUT")):
+            if field not in values:
+                raise click.UsageError(f"{shown} is missing")
+    return PipelineSpec.parse(values, params["spec"])

@@ -114,8 +114,8 @@ _COUNTED = re.compile(rf"(?<![\w.])({_any(_NUMBERED)})\.\s?(?=\d)|№\s?(?=\d)")
 _DOCTOR = re.compile(r"\b(Dr|St)(?:\.|(?= [A-Z][a-z]))(?:(?=\s+([^\W\d_]\w*))|(?!\w))")
 _NAME_BEFORE = re.compile(r"[A-Z][a-z]+ $|\d(?:st|nd|rd|th) $")
 _WITH = re.compile(r"(?<!\w)w/(o?)(?![\w/])")
-TRIGGER = rf"\b(?:Dr|St|vs|etc|{_any(_TITLES)})\b|\b(?:{_any(_SHORT)})\."
-"""What a text without digits and signs must hold for `expand` to have something to do."""
+STARTING = {*_TITLES, *_SHORT, "Dr", "St"}
+"""Words of which a text without digits, signs and dots inside words must hold one for `expand` to have something to do."""
 
 
 def _street_or_saint(m: re.Match[str]) -> str:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 import wavemill
 from pipelines.flags import collect_options, engine_flags
 from transforms.engine import engine_class, engines
-from transforms.operations import OPERATIONS
+from transforms.operations import OPERATIONS, Operation
 from transforms.options import plain_type
 
 
@@ -36,7 +36,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("row", OPERATIONS.values(), ids=list(OPERATIONS))
-def test_every_option_of_every_engine_is_a_flag_of_its_type_that_is_left_out_when_not_given(row) -> None:
+def test_every_option_of_every_engine_is_a_flag_of_its_type_that_is_left_out_when_not_given(row: Operation) -> None:
     flags = {flag.name: flag for flag in engine_flags(row)}
     for engine in engines(row.name):
         model = engine_class(row.name, engine).Options
@@ -46,7 +46,7 @@ def test_every_option_of_every_engine_is_a_flag_of_its_type_that_is_left_out_whe
             assert flag.help
             if plain_type(model, name) == "bool":
                 assert flag.secondary_opts == [f"--no-{name.replace('_', '-')}"]
-    assert collect_options(row, {"pairs": (), **dict.fromkeys(flags)}) == {}
+    assert collect_options(row, {**dict.fromkeys(flags), "pairs": ()}) == {}
 
 
 def test_a_spec_file_and_the_line_make_one_spec(out: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_spec_file_and_the_line_make_one_spec(out: Path) -> None:
         (["status", "nothing-here"], "no OUT of wavemill"),
     ],
 )
-def test_bad_usage_exits_2_and_says_what_is_wrong(args: list[str], said: str, tmp_path: Path, monkeypatch) -> None:
+def test_bad_usage_exits_2_and_says_what_is_wrong(args: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "in.txt").write_text("one\n")
     answer = call(*args)
@@ -81,11 +81,12 @@ def test_bad_usage_exits_2_and_says_what_is_wrong(args: list[str], said: str, tm
     assert [path.name for path in tmp_path.iterdir()] == ["in.txt"]
 
 
-def test_a_field_that_a_spec_file_misspells_is_named_with_the_near_one(tmp_path: Path) -> None:
-    (tmp_path / "job.yaml").write_text("operation: synthesize\nsourc: in.txt\nsource: in.txt\nout: x\n")
-    answer = call("run", "--spec", tmp_path / "job.yaml")
+@pytest.mark.parametrize(("text", "said"), [("source: in.txt\n", "operation"), ("operation: synthesize\nsourc: x\n", "sourc")])
+def test_a_spec_file_that_lacks_or_misspells_a_field_exits_2_naming_it(text: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text(text)
+    answer = call("run", "--spec", tmp_path / "job.yaml", "-o", tmp_path / "out")
     assert answer.exit_code == 2
-    assert "did you mean source" in answer.stderr
+    assert f"bad_usage: {said}: " in answer.stderr
 
 
 def test_a_plan_says_what_a_run_would_do_and_writes_nothing(tmp_path: Path) -> None:

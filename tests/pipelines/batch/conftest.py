@@ -44,10 +44,10 @@ class Runner:
         self.source.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
 
     def spec(self, **fields: Any) -> PipelineSpec:
-        options = {"format": "wav", **fields.pop("options", {})}
+        options = {"format": "wav", "normalize": False, **fields.pop("options", {})}
         defaults = {"operation": "synthesize", "source": str(self.source), "out": self.out, "engine": "echo", "unit_items": 4}
         if fields.get("operation", "synthesize") != "synthesize":
-            options.pop("format")
+            options = {name: value for name, value in options.items() if name not in ("format", "normalize")}
         return PipelineSpec.parse({**defaults, **fields, "options": options})
 
     def run(

@@ -134,7 +134,7 @@ def test_a_process_killed_once_is_started_again(runner: Runner) -> None:
 
     def kill(event: dict[str, Any]) -> None:
         if "done" in event and not killed:
-            killed.extend(psutil.Process().children())
+            killed.extend(one for one in psutil.Process().children() if "pipelines.batch.child" in one.cmdline())
             os.kill(killed[0].pid, signal.SIGKILL)
 
     summary = runner.run(kill, options={"delay_s": 0.02})
