@@ -71,9 +71,7 @@ def resample(blocks: Iterable[Block], from_hz: int, to_hz: int, channels: int) -
         yield made.reshape(-1, channels).T
 
 
-def gather(
-    blocks: Iterable[Block], rate_hz: int, channels: int, spill_dir: Path | None = None, spill_bytes: int = SPILL_BYTES
-) -> Audio:
+def gather(blocks: Iterable[Block], rate_hz: int, channels: int, spill_dir: Path | None = None, spill_bytes: int = SPILL_BYTES) -> Audio:
     """The blocks as one Audio: in memory, or from `spill_bytes` on as a memory map over a nameless temporary file.
 
     The file is written, not stored to through the map, so that a full disk is an OSError and not a killed process. It

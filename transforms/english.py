@@ -28,10 +28,13 @@ Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str] | str]
 _START = r"(?<![\w.,])"
 _NUMBER = r"(?:\d{1,3}(?:,\d{3}){1,4}(?!\d)|\d{1,15})(?:\.\d{1,15})?"
 _MONTH = "|".join(sorted([*MONTHS, *(f"{short}\\.?" for short in MONTH_NAMES)], key=len, reverse=True))
-_SIGN = f"(?=[{''.join({sign[0] for sign in CURRENCIES})}])(?:" + "|".join(
-    f"(?<![A-Za-z]){re.escape(sign)}" if sign[0].isalpha() else re.escape(sign)
-    for sign in sorted(CURRENCIES, key=len, reverse=True)
-) + ")"
+_SIGN = (
+    f"(?=[{''.join({sign[0] for sign in CURRENCIES})}])(?:"
+    + "|".join(
+        f"(?<![A-Za-z]){re.escape(sign)}" if sign[0].isalpha() else re.escape(sign) for sign in sorted(CURRENCIES, key=len, reverse=True)
+    )
+    + ")"
+)
 """Its first part is there for speed: most places in a text are none where a currency begins."""
 _BETWEEN = "".join(map(re.escape, SIGNS))
 _UNIT = "|".join(map(re.escape, sorted(UNITS, key=len, reverse=True)))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -55,7 +56,7 @@ def split(item: Item, inputs: Mapping[str, str | Audio], engine: Engine) -> list
             seed(item.key, index),
             start_s=start / audio.rate_hz,
         )
-        for index, (start, end) in enumerate(zip(cuts, cuts[1:], strict=False))
+        for index, (start, end) in enumerate(itertools.pairwise(cuts))
     ]
 
 

@@ -44,7 +44,7 @@ def find_speech(audio: Audio, start: int = 0, end: int | None = None, max_speech
 
 def _model_input(audio: Audio, low: int, high: int) -> np.ndarray:
     block: np.ndarray = audio.samples[:, low:high]
-    mono = block[0] if len(block) == 1 else block.mean(axis=0, dtype=np.float32)
+    mono: np.ndarray = block[0] if len(block) == 1 else block.mean(axis=0, dtype=np.float32)
     if audio.rate_hz == _MODEL_RATE_HZ:
         return mono
     import soxr
@@ -56,9 +56,7 @@ def _model_input(audio: Audio, low: int, high: int) -> np.ndarray:
 def _speech_of_block(mono: np.ndarray, max_speech_s: float) -> list[Span]:
     from faster_whisper.vad import VadOptions, get_speech_timestamps
 
-    options = VadOptions(
-        min_silence_duration_ms=round(MIN_SILENCE_S * 1000), max_speech_duration_s=max_speech_s, speech_pad_ms=0
-    )
+    options = VadOptions(min_silence_duration_ms=round(MIN_SILENCE_S * 1000), max_speech_duration_s=max_speech_s, speech_pad_ms=0)
     return [(span["start"], span["end"]) for span in get_speech_timestamps(mono, options)]
 
 

@@ -58,9 +58,7 @@ class WhisperModel:
         self._max_tokens = max_tokens
         self._tokenizers: dict[tuple[str, str], Any] = {}
 
-    def hear(
-        self, sounds: Sequence[np.ndarray], owners: Sequence[int], languages: Sequence[Language | None], options: Any
-    ) -> list[Heard]:
+    def hear(self, sounds: Sequence[np.ndarray], owners: Sequence[int], languages: Sequence[Language | None], options: Any) -> list[Heard]:
         """What windows of at most 30 s hold. Where no language is given, windows of one owner share the likeliest."""
         from faster_whisper.audio import pad_or_trim
         from faster_whisper.transcribe import get_suppressed_tokens
