@@ -184,6 +184,20 @@ def test_a_signal_while_planning_exits_at_once_and_frees_the_lease(tmp_path: Pat
     assert not list(leases.iterdir())
 
 
+def test_ctrl_c_stops_a_single_item_within_a_piece_and_writes_nothing(tmp_path: Path) -> None:
+    text = "A sentence that is said again and again until somebody stops it. " * 400
+    (tmp_path / "long.txt").write_text(text)
+    command = ["synthesize", "--file", "long.txt", "-e", "echo", "--delay-s", "0.5", "-o", "long.wav", "--workers", "1"]
+    with _start(*command, cwd=tmp_path) as process:
+        time.sleep(4)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=15)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["long.txt"]
+
+
 def test_python_speaks_transcribes_and_runs(tmp_path: Path) -> None:
     clip = wavemill.synthesize("Hello there", engine="echo", format="wav", piece_s=0.5)
     assert (clip.format, clip.duration_s, clip.data[:4]) == ("wav", 0.5, b"RIFF")

@@ -23,18 +23,17 @@ from transforms.english_words import (
 
 LONGEST = 12
 """Numbers of more digits are said digit by digit."""
-Rule = tuple[re.Pattern[str], Callable[[re.Match[str]], str] | str]
+Rule = tuple[frozenset[str], re.Pattern[str], Callable[[re.Match[str]], str] | str]
+"""Characters of which a text must hold one for the rule to find anything (none: always tried), what it finds, what it says."""
 
 _START = r"(?<![\w.,])"
 _NUMBER = r"(?:\d{1,3}(?:,\d{3}){1,4}(?!\d)|\d{1,15})(?:\.\d{1,15})?"
 _MONTH = "|".join(sorted([*MONTHS, *(f"{short}\\.?" for short in MONTH_NAMES)], key=len, reverse=True))
-_SIGN = (
-    f"(?=[{''.join({sign[0] for sign in CURRENCIES})}])(?:"
-    + "|".join(
-        f"(?<![A-Za-z]){re.escape(sign)}" if sign[0].isalpha() else re.escape(sign) for sign in sorted(CURRENCIES, key=len, reverse=True)
-    )
-    + ")"
+_SIGN_STARTS = "".join(sorted({sign[0] for sign in CURRENCIES}))
+_SIGN = "|".join(
+    f"(?<![A-Za-z]){re.escape(sign)}" if sign[0].isalpha() else re.escape(sign) for sign in sorted(CURRENCIES, key=len, reverse=True)
 )
+_SIGN = f"(?=[{_SIGN_STARTS}])(?:{_SIGN})"
 """Its first part is there for speed: most places in a text are none where a currency begins."""
 _BETWEEN = "".join(map(re.escape, SIGNS))
 _UNIT = "|".join(map(re.escape, sorted(UNITS, key=len, reverse=True)))
@@ -192,41 +191,45 @@ def _spaced(said: str, m: re.Match[str]) -> str:
     return f"{before}{said}{after}"
 
 
-def _rule(pattern: str, act: Callable[[re.Match[str]], str] | str) -> Rule:
-    return re.compile(pattern), act
+def _rule(pattern: str, act: Callable[[re.Match[str]], str] | str, needs: str = "") -> Rule:
+    return frozenset(needs), re.compile(pattern), act
 
 
 _RULES: tuple[Rule, ...] = (
     _rule(rf"\d{{{LONGEST + 1},}}", lambda m: f" {cardinal(m[0])} "),
     _rule(r"(?<![\w.,$£€-])(?:\+?\d{1,3}[ .-]?)?(?:\(\d{2,4}\) ?|\d{3}[ .-])\d{3}[ .-]\d{4}(?![\w-])", _phone),
-    _rule(r"(?<!\w)\+\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,5}(?!\w)", _phone),
-    _rule(r"(?<![\w.,$£€-])\d{3}-\d{4}(?![\w-])", _phone),
-    _rule(r"(?<![\w.,$£€-])\d{3}-\d{2}-\d{4}(?![\w-])", _phone),
+    _rule(r"(?<!\w)\+\d{1,3}(?:[ .-]?\(?\d{1,4}\)?){2,5}(?!\w)", _phone, "+"),
+    _rule(r"(?<![\w.,$£€-])\d{3}-\d{4}(?![\w-])", _phone, "-"),
+    _rule(r"(?<![\w.,$£€-])\d{3}-\d{2}-\d{4}(?![\w-])", _phone, "-"),
     _rule(r"(?<![\w.,$£€])\d{10,12}(?<!000)(?![\w,]|\.\d)", _phone),
-    _rule(r"(?<!\d)(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)(T(?=\d))?", _iso_date),
+    _rule(r"(?<!\d)(\d{4})-(\d{1,2})-(\d{1,2})(?!\d)(T(?=\d))?", _iso_date, "-"),
     _rule(rf"\b({_MONTH}) (\d{{1,2}})(?:st|nd|rd|th)?(?!\w|[:.,/-]\d)(?:,? (\d{{4}})(?![\w,-]))?", _month_day),
     _rule(rf"(?<![\w.,:/-])(?:the )?(\d{{1,2}})(?:st|nd|rd|th)?(?: of)? ({_MONTH})\b(?:,? (\d{{4}})(?![\w,-]))?", _day_month),
-    _rule(r"(?<![\d:.,])([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?![\d:])(?:Z\b|\s?([AaPp])(?:\.\s?[Mm]\.|[Mm]\b))?", _time),
-    _rule(r"(?<![\d:.,])(1[0-2]|0?[1-9])()()\s?([AaPp])(?:\.\s?[Mm]\.|[Mm]\b)", _time),
-    _rule(rf"(?<=\d)\s?[-–]\s?(?=(?:{_SIGN})\s?\d)", " to "),
-    _rule(rf"({_SIGN})({_NUMBER})(?: to |\s?[-–]\s?)(?:{_SIGN})?(?=\d)", r"\2 to \1"),
-    _rule(r"(?<![\w.,/-])([\d.,]{1,20}%?)\s?[-–]\s?(?=\d[\d.,]{0,20}(?![\w-]*-|/))", r"\1 to "),
-    _rule(rf"(?<![\w)])[-−](?=(?:{_SIGN})?\s?\.?\d)", " minus "),
-    _rule(rf"(?:(?P<sign>{_SIGN})\s?(?P<amount>{_NUMBER}))(?P<after>)(?:\s?(?P<scale>{'|'.join(SCALES)})\b)?", _money),
-    _rule(rf"{_START}(?P<sign>)(?P<amount>{_NUMBER})(?:\s?(?P<scale>million|billion|trillion))?\s?(?P<after>{_SIGN})(?!\w)", _money),
-    _rule(r"\d+(?:\.\d+){2,}", lambda m: " point ".join(map(cardinal, m[0].split(".")))),
-    _rule(r"(?<![\w.,])(\d)'\s?(\d{1,2})\"", lambda m: f"{cardinal(m[1])} foot {cardinal(m[2])}"),
-    _rule(r"(?<!\w)'?((?:1[1-9]|20)\d0|[2-9]0)'?s\b", _decade),
+    _rule(r"(?<![\d:.,])([01]?\d|2[0-4]):([0-5]\d)(?::([0-5]\d))?(?![\d:])(?:Z\b|\s?([AaPp])(?:\.\s?[Mm]\.|[Mm]\b))?", _time, ":"),
+    _rule(r"(?<![\d:.,])(1[0-2]|0?[1-9])()()\s?([AaPp])(?:\.\s?[Mm]\.|[Mm]\b)", _time, "Mm"),
+    _rule(rf"(?<=\d)\s?[-–]\s?(?=(?:{_SIGN})\s?\d)", " to ", "-–"),
+    _rule(rf"({_SIGN})({_NUMBER})(?: to |\s?[-–]\s?)(?:{_SIGN})?(?=\d)", r"\2 to \1", "-–"),
+    _rule(r"(?<![\w.,/-])([\d.,]{1,20}%?)\s?[-–]\s?(?=\d[\d.,]{0,20}(?![\w-]*-|/))", r"\1 to ", "-–"),
+    _rule(rf"(?<![\w)])[-−](?=(?:{_SIGN})?\s?\.?\d)", " minus ", "-−"),
+    _rule(rf"(?:(?P<sign>{_SIGN})\s?(?P<amount>{_NUMBER}))(?P<after>)(?:\s?(?P<scale>{'|'.join(SCALES)})\b)?", _money, _SIGN_STARTS),
+    _rule(
+        rf"{_START}(?P<sign>)(?P<amount>{_NUMBER})(?:\s?(?P<scale>million|billion|trillion))?\s?(?P<after>{_SIGN})(?!\w)",
+        _money,
+        _SIGN_STARTS,
+    ),
+    _rule(r"\d+(?:\.\d+){2,}", lambda m: " point ".join(map(cardinal, m[0].split("."))), "."),
+    _rule(r"(?<![\w.,])(\d)'\s?(\d{1,2})\"", lambda m: f"{cardinal(m[1])} foot {cardinal(m[2])}", "'"),
+    _rule(r"(?<!\w)'?((?:1[1-9]|20)\d0|[2-9]0)'?s\b", _decade, "s"),
     _rule(rf"{_START}({_NUMBER})([ -]?)({_UNIT})(?![\w/])", _unit),
-    _rule(rf"(?<![\w.,])({_NUMBER})\s?%", lambda m: f"{number(m[1])} percent"),
-    _rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3}){1,4}|\d{1,15})(?:st|nd|rd|th)\b", lambda m: ordinal(m[1].replace(",", ""))),
-    _rule(r"(?<![\w.,/])(\d{1,4})/(\d{1,4})(?![\w/]|[.,]\d)", _fraction),
+    _rule(rf"(?<![\w.,])({_NUMBER})\s?%", lambda m: f"{number(m[1])} percent", "%"),
+    _rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3}){1,4}|\d{1,15})(?:st|nd|rd|th)\b", lambda m: ordinal(m[1].replace(",", "")), "tnr"),
+    _rule(r"(?<![\w.,/])(\d{1,4})/(\d{1,4})(?![\w/]|[.,]\d)", _fraction, "/"),
     _rule(rf"(?<=\d)\s?([{_BETWEEN}])\s?(?=\d)", lambda m: f" {SIGNS[m[1]]} "),
-    _rule(r"#\s?(?=\d)", "number "),
-    _rule(r"[~≈]\s?(?=\d)", "about "),
+    _rule(r"#\s?(?=\d)", "number ", "#"),
+    _rule(r"[~≈]\s?(?=\d)", "about ", "~≈"),
     _rule(r"(?<![\w.,:/])(?:1[1-9]\d\d|20\d\d)(?![\w:/]|[.,]\d)", _four_digits),
-    _rule(r"(?<![\w.])\.(\d{1,15})", lambda m: f"point {' '.join(map(cardinal, m[1]))}"),
-    _rule(r"(?<=\d),(?=\d)(?!\d{3})", ", "),
+    _rule(r"(?<![\w.])\.(\d{1,15})", lambda m: f"point {' '.join(map(cardinal, m[1]))}", "."),
+    _rule(r"(?<=\d),(?=\d)(?!\d{3})", ", ", ","),
     _rule(_NUMBER, lambda m: _spaced(number(m[0]), m)),
     _rule(r"\d+", lambda m: _spaced(" ".join(map(cardinal, m[0])), m)),
 )
@@ -239,7 +242,10 @@ _DOTS = re.compile(r"(?<![\w.-])(\d{1,2})([.-])(\d{1,2})\2(\d{4})(?![\w-]|\.\d)"
 def spell(text: str, day_first: bool = False) -> str:
     """The text with everything that holds a digit as words. `day_first`: 3/5/2024 is in May."""
     date = _day_first if day_first else _month_first
-    text = _DOTS.sub(date, _SLASHES.sub(date, text))
-    for pattern, act in _RULES:
-        text = pattern.sub(act, text)
+    if "/" in text or "-" in text or "." in text:
+        text = _DOTS.sub(date, _SLASHES.sub(date, text))
+    held = frozenset(text)
+    for needs, pattern, act in _RULES:
+        if not needs or not needs.isdisjoint(held):
+            text = pattern.sub(act, text)
     return text

@@ -113,8 +113,9 @@ _ABBREVIATION = re.compile(rf"(?<![\w.])({_any(_SHORT)})\.(?!\w)|(?<![\w.])(vs|e
 _COUNTED = re.compile(rf"(?<![\w.])({_any(_NUMBERED)})\.\s?(?=\d)|№\s?(?=\d)")
 _DOCTOR = re.compile(r"\b(Dr|St)(?:\.|(?= [A-Z][a-z]))(?:(?=\s+([^\W\d_]\w*))|(?!\w))")
 _NAME_BEFORE = re.compile(r"[A-Z][a-z]+ $|\d(?:st|nd|rd|th) $")
+_WORD = re.compile(r"[A-Za-z]+")
 _WITH = re.compile(r"(?<!\w)w/(o?)(?![\w/])")
-STARTING = {*_TITLES, *_SHORT, "Dr", "St"}
+STARTING = {*_TITLES, *_SHORT, "Dr", "St", "e", "E", "k"}
 """Words of which a text without digits, signs and dots inside words must hold one for `expand` to have something to do."""
 
 
@@ -139,8 +140,11 @@ def _keep_stop(m: re.Match[str]) -> str:
 
 def expand(text: str) -> str:
     """The text with its abbreviations as words."""
-    text = _TITLE.sub(lambda m: _TITLES[m[1] or m[2]], text)
-    text = _DOCTOR.sub(_street_or_saint, text)
-    text = _COUNTED.sub(lambda m: f"{_NUMBERED[m[1]] if m[1] else 'number'} ", text)
-    text = _WITH.sub(lambda m: "without" if m[1] else "with", text)
-    return _ABBREVIATION.sub(_keep_stop, text)
+    words = set(_WORD.findall(text))
+    if not STARTING.isdisjoint(words):
+        text = _TITLE.sub(lambda m: _TITLES[m[1] or m[2]], text)
+        text = _DOCTOR.sub(_street_or_saint, text)
+        text = _ABBREVIATION.sub(_keep_stop, text)
+    if "№" in text or not _NUMBERED.keys().isdisjoint(words):
+        text = _COUNTED.sub(lambda m: f"{_NUMBERED[m[1]] if m[1] else 'number'} ", text)
+    return _WITH.sub(lambda m: "without" if m[1] else "with", text) if "w/" in text else text

@@ -45,6 +45,7 @@ _ADDRESS = re.compile(
     r"(?:\bhttps?://|\bwww\.)(?:www\.)?([^\s<>\"')\]]{1,400})|(?<![\w.@])([\w.+-]{1,64}@(?:[\w-]{1,63}\.){1,5}[A-Za-z]{2,24})\b"
     r"|(?<![\w.@])((?:[A-Za-z0-9-]{1,63}\.){1,4}(?:com|org|net|io|dev|edu|gov|ai|app|info|co\.uk)\b(?:/[\w./-]{0,200})?)"
 )
+_DOTTED = re.compile(r"\w\.[A-Za-z]|://|@")
 _SPACES = re.compile(r"[ \t]{2,}|\t")
 """One space a run before all else, so that the patterns below ask for one at most and stay linear."""
 _LINK = re.compile(r"!?\[([^\[\]\n]{1,300})\]\([^()\s]{1,500}\)")
@@ -52,8 +53,8 @@ _TAG = re.compile(r"</?[A-Za-z][^<>\n]{0,200}>")
 _LINE_START = re.compile(r"(?m)^ ?(?:(?:#{1,6}|>|[-*+•‣–—]) )+")
 _RULE = re.compile(r"(?m)^ ?(?:[-*_=~] ?){3,}$")
 _DASH = re.compile(r"([,.;:!?]?)(?: ?(?:—|--+) ?|(?<!\d) [–-] | [–-] (?!\d))")
-_SPACED_PATTERNS = tuple(
-    (re.compile(pattern), plain)
+_EVENINGS = tuple(
+    (re.compile(pattern, re.MULTILINE), plain)
     for pattern, plain in (
         (r" {2,}", " "),
         (r" ?\n ?", "\n"),
@@ -63,9 +64,11 @@ _SPACED_PATTERNS = tuple(
         (r",(?=[.!?])", ""),
         (r"\.{4,}", "..."),
         (r"([!?])\1+", r"\1"),
-        (r"(?m)^[ ,;:]+|(?<! ) $", ""),
+        (r"^[ ,;:]+|(?<! ) $", ""),
     )
 )
+_UNEVEN = re.compile("|".join(f"(?:{pattern.pattern})" for pattern, _ in _EVENINGS).replace(r"\1", "[,;:!?]"), re.MULTILINE)
+"""Whether any of them has something to do; none reads a group, so that they can stand in one pattern."""
 _NOT_PLAIN = re.compile(
     r"[^A-Za-z ,.!?;:'\"()\n-]| [ ,;:.!?\n-]|\.[A-Za-z]|-[- \n]|[,;:!?][,;:.!?]|\.\.\.\.|\n[ ,;:-]|^[ ,;:-]|\( ?\)|\"\"| $"
 )
@@ -86,7 +89,9 @@ _ENGLISH_SIGNS = tuple(
         (r"[†‡•‣⁃※§¶/=@#°$€£¥₹₩₿¢<>]", " "),
     )
 )
-_NOISE = str.maketrans({"*": "", "_": " ", "\\": " ", "|": ",", "~": "", "^": "", "[": "(", "]": ")", "{": "(", "}": ")"})
+_SIGNED = frozenset("&%#@+=/²³§†‡•‣⁃※¶°$€£¥₹₩₿¢<>")
+_DASHES = frozenset("-–—")
+_NOISE = str.maketrans({"–": "-", "*": "", "_": " ", "\\": " ", "|": ",", "~": "", "^": "", "[": "(", "]": ")", "{": "(", "}": ")"})
 
 
 def base(language: str) -> str:
@@ -127,26 +132,31 @@ def say(text: str, language: str) -> str:
 
 
 def _say(text: str, language: str, english: bool) -> str:
-    text = _SPACES.sub(" ", unicodedata.normalize("NFC", text.translate(_tidy)))
-    text = _RULE.sub("", text)
-    text = _TAG.sub(" ", _LINK.sub(r"\1", _LINE_START.sub("", text)))
-    text = _DASH.sub(lambda m: f"{m[1]} " if m[1] else ", ", text)
+    text = unicodedata.normalize("NFC", text.translate(_tidy))
+    if "  " in text or "\t" in text:
+        text = _SPACES.sub(" ", text)
+    text = _TAG.sub(" ", _LINK.sub(r"\1", _LINE_START.sub("", _RULE.sub("", text))))
+    if not _DASHES.isdisjoint(text):
+        text = _DASH.sub(lambda m: f"{m[1]} " if m[1] else ", ", text)
     text = _in_english(text, language) if english else _in_other(text, base(language))
-    text = text.translate(_NOISE).replace("–", "-")
-    for pattern, plain in _SPACED_PATTERNS:
-        text = pattern.sub(plain, text)
+    text = text.translate(_NOISE)
+    if _UNEVEN.search(text):
+        for pattern, plain in _EVENINGS:
+            text = pattern.sub(plain, text)
     return text.strip()
 
 
 def _in_english(text: str, language: str) -> str:
     from transforms import english, english_words
 
-    text = _ADDRESS.sub(lambda m: _read_address(m, "at", "dot", "slash"), text)
+    if _DOTTED.search(text):
+        text = _ADDRESS.sub(lambda m: _read_address(m, "at", "dot", "slash"), text)
     text = english_words.expand(_expand_numerals(text))
     if any(sign.isdigit() for sign in text):
         text = english.spell(text, day_first=language.lower() in ("en-gb", "en_gb", "en-au", "en-nz", "en-in", "en-ie"))
-    for pattern, said in _ENGLISH_SIGNS:
-        text = pattern.sub(said, text)
+    if not _SIGNED.isdisjoint(text):
+        for pattern, said in _ENGLISH_SIGNS:
+            text = pattern.sub(said, text)
     return text
 
 
@@ -167,7 +177,7 @@ def _in_other(text: str, language: str) -> str:
     from transforms import numbers
 
     words = numbers.LOCALES.get(language)
-    if words:
+    if words and _DOTTED.search(text):
         text = _ADDRESS.sub(lambda m: _read_address(m, words.at, words.dot, words.slash), text)
     return numbers.spell(text, language) if any(sign.isdigit() for sign in text) else text
 

@@ -126,7 +126,7 @@ def _stage(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, option_columns: l
     for name in spec.row.inputs:
         found = ", ".join(f"j->>{_path(column)}" for column in _input_columns(spec, name))
         parts.append(f"coalesce({found}) AS in_{name}")
-    raw = f"json_extract(j, [{', '.join(_path(c) for c in option_columns)}])::JSON::VARCHAR" if option_columns else "'[]'"
+    raw = f"to_json(json_extract(j, [{', '.join(_path(c) for c in option_columns)}]))::VARCHAR" if option_columns else "'[]'"
     ident = f"j->>{_path(spec.columns.get('id', 'id'))}"
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE staged AS

@@ -230,6 +230,12 @@ def test_a_rate_that_the_format_lacks_becomes_the_next_it_has(format: str, asked
     assert made.duration_s == pytest.approx(0.5, abs=1e-3)
 
 
+def test_opus_keeps_the_high_notes_of_a_rate_it_lacks() -> None:
+    high = Audio((0.4 * np.sin(2 * np.pi * 15_000 * np.arange(44100) / 44100))[None].astype(np.float32), 44100)
+    heard = decode(codec.encode(high, options("opus", bitrate=128)).data, 44100)
+    assert heard.samples.std() == pytest.approx(high.samples.std(), rel=0.1)
+
+
 def test_bitrate_and_channels_are_those_asked_for() -> None:
     audio = tone(44100, 4, 1)
     small, large = (codec.encode(audio, options("mp3", bitrate=rate, channels="stereo")) for rate in (64, 256))
@@ -316,6 +322,7 @@ HEALTHY = {
     "an mp3 without a count of frames": vbr_without_its_count,
     "an mp3 with old tags after it": lambda: codec.encode(tone(seconds=3), options("mp3")).data + b"TAG" + bytes(125),
     "an mp3 with new tags before it": lambda: b"ID3\4\0\0\0\0\7\x68" + bytes(1000) + codec.encode(tone(seconds=3), options("mp3")).data,
+    "an mp3 with junk after it": lambda: codec.encode(tone(seconds=3), options("mp3")).data + np.random.default_rng(0).bytes(6000),
     "two mp3s joined": lambda: 2 * codec.encode(tone(seconds=1.5), options("mp3")).data,
     "an mp3 at 8 kHz": lambda: codec.encode(tone(8000, 3), options("mp3")).data,
     "adts": lambda: codec.encode(tone(seconds=3), options("aac")).data,

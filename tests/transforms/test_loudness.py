@@ -67,6 +67,12 @@ def test_by_blocks_it_reads_what_pyloudnorm_reads_of_the_whole(rate_hz: int, cha
         assert measured.lufs == pytest.approx(whole_lufs, abs=0.02)
 
 
+def test_the_filters_go_on_from_block_to_block() -> None:
+    offset = Audio(speech(24000, 5).samples + np.float32(0.3), 24000)  # a filter that starts anew lets the offset in again
+    whole = pyloudnorm.Meter(24000, filter_class="DeMan").integrated_loudness(offset.samples.T.astype(np.float64))
+    assert loudness.measure_blocks(pieces(offset.samples), 24000, 1).lufs == pytest.approx(whole, abs=0.01)
+
+
 @pytest.mark.parametrize("rate_hz", [24000, 44100, 48000])
 def test_pyloudnorms_other_filter_is_within_a_tenth(rate_hz: int) -> None:
     audio = speech(rate_hz, 7.13, 2)
@@ -141,6 +147,9 @@ def test_what_cannot_be_reached_without_crushing_is_said() -> None:
     result, said = loudness.normalize(audio, -3, -1)
     assert said.lufs < -6
     assert said.true_peak_dbtp <= -1
+    source = loudness.measure(audio)
+    gain = loudness.fit(lambda: pieces(audio.samples), audio.rate_hz, 1, -3, -1)
+    assert source.true_peak_dbtp + gain.gain_db - -1 == pytest.approx(12, abs=0.01)
     assert loudness.measure(result).lufs == pytest.approx(said.lufs, abs=0.05)
 
 
