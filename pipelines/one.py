@@ -39,24 +39,25 @@ def run_items(
     items = [Item(identity.key(shared, given), str(index), row.name, engine.name, options, given) for index, given in enumerate(inputs)]
     threads = settings.workers if engine.parallel == "threads" else 1
     stop, loaded = threading.Event(), False
-    with ThreadPoolExecutor(threads, "engine") as pool:
-        try:
-            for start in range(0, len(items), threads):
-                flow: steps.Flow = [Work(item, None) for item in items[start : start + threads]]
-                flow = steps.check(flow, row, engine, settings)
-                flow = steps.fetch(flow, row, engine, settings, pool)
-                flow = steps.split(flow, row, engine)
-                if not loaded and any(isinstance(work, Work) for work in flow):
-                    pull_weights(engine, options, settings, on_bytes)
-                    engine.load(Place(settings.device, threads, settings.models_dir))
-                    loaded = True
-                yield from _finish(flow, row, engine, pool, stop, on_pieces)
-        except BaseException:
-            stop.set()
-            raise
-        finally:
-            if loaded:
-                engine.close()
+    try:
+        with ThreadPoolExecutor(threads, "engine") as pool:
+            try:
+                for start in range(0, len(items), threads):
+                    flow: steps.Flow = [Work(item, None) for item in items[start : start + threads]]
+                    flow = steps.check(flow, row, engine, settings)
+                    flow = steps.fetch(flow, row, engine, settings, pool)
+                    flow = steps.split(flow, row, engine)
+                    if not loaded and any(isinstance(work, Work) for work in flow):
+                        pull_weights(engine, options, settings, on_bytes)
+                        engine.load(Place(settings.device, threads, settings.models_dir))
+                        loaded = True
+                    yield from _finish(flow, row, engine, pool, stop, on_pieces)
+            except BaseException:
+                stop.set()
+                raise
+    finally:
+        if loaded:
+            engine.close()  # after the pool has ended: no thread is in it any more
 
 
 def _finish(

@@ -185,9 +185,9 @@ def test_a_signal_while_planning_exits_at_once_and_frees_the_lease(tmp_path: Pat
 
 
 def test_ctrl_c_stops_a_single_item_within_a_piece_and_writes_nothing(tmp_path: Path) -> None:
-    text = "A sentence that is said again and again until somebody stops it. " * 400
+    text = "A sentence that is said again and again until somebody stops it. " * 2000
     (tmp_path / "long.txt").write_text(text)
-    command = ["synthesize", "--file", "long.txt", "-e", "echo", "--delay-s", "0.5", "-o", "long.wav", "--workers", "1"]
+    command = ["synthesize", "--file", "long.txt", "-e", "echo", "--delay-s", "0.05", "-o", "long.wav", "--workers", "1"]
     with _start(*command, cwd=tmp_path) as process:
         time.sleep(4)
         assert process.poll() is None

@@ -201,7 +201,7 @@ def voices(engine: str | None, language: str | None, gender: str | None, as_json
         {"id": voice.id, "engine": voice.engine, "language": voice.language, "gender": voice.gender or "-", "name": voice.name}
         for name in ([engine] if engine else known("synthesize"))
         for voice in table.stock(name).values()
-        if _speaks(voice.language, language) and True
+        if _speaks(voice.language, language) and gender in (None, voice.gender)
     ]
     if not facts and not as_json:
         say("no voice is all of that; see `wavemill voices`")

@@ -220,7 +220,7 @@ _RULES: tuple[Rule, ...] = (
     _rule(r"\d+(?:\.\d+){2,}", lambda m: " point ".join(map(cardinal, m[0].split("."))), "."),
     _rule(r"(?<![\w.,])(\d)'\s?(\d{1,2})\"", lambda m: f"{cardinal(m[1])} foot {cardinal(m[2])}", "'"),
     _rule(r"(?<!\w)'?((?:1[1-9]|20)\d0|[2-9]0)'?s\b", _decade, "s"),
-    _rule(rf"{_START}({_NUMBER})([ -]?)({_UNIT})(?![\w/])", _unit),
+    _rule(rf"{_START}({_NUMBER})([ -]?)({_UNIT})(?![\w/])(?:\.(?= [a-z]))?", _unit),
     _rule(rf"(?<![\w.,])({_NUMBER})\s?%", lambda m: f"{number(m[1])} percent", "%"),
     _rule(r"(?<![\w.,])(\d{1,3}(?:,\d{3}){1,4}|\d{1,15})(?:st|nd|rd|th)\b", lambda m: ordinal(m[1].replace(",", "")), "tnr"),
     _rule(r"(?<![\w.,/])(\d{1,4})/(\d{1,4})(?![\w/]|[.,]\d)", _fraction, "/"),

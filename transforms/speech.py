@@ -14,6 +14,8 @@ QUIET = 10 ** (-50 / 20)
 SILENT = 10 ** (-40 / 20)
 """Below this part of the peak a block counts as silence in the share of silence."""
 MAX_SILENT_SHARE = 0.7
+SPARE_SILENCE_S = 1.5
+"""Silence that counts for nothing: engines put up to a second around a text, which outweighs a short one."""
 MARGIN_S = 0.03
 """Kept before the first and after the last audible block."""
 FADE_S = 0.005
@@ -39,9 +41,9 @@ def doubt(audio: Audio, blocks: np.ndarray, text: str, speed: float) -> str:
         return "the samples are not finite"
     if peak <= 0.0:
         return "no sound"
-    silent = float((blocks < peak * SILENT).mean())
-    if silent > MAX_SILENT_SHARE:
-        return f"{silent:.0%} silence"
+    silent_s = float((blocks < peak * SILENT).mean()) * audio.duration_s
+    if silent_s - SPARE_SILENCE_S > MAX_SILENT_SHARE * audio.duration_s:
+        return f"{silent_s / audio.duration_s:.0%} silence"
     least, most = bounds(text, speed)
     if not least <= audio.duration_s <= most:
         return f"{audio.duration_s:.2f} s for {len(text)} characters, not {least:.2f} to {most:.2f} s"
