@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from transforms.engine import Engine, engine_class
-from transforms.errors import WavemillError
+from transforms.errors import WavemillError, near
 from transforms.operations import Operation, operation
 from transforms.options import Options
 
@@ -56,22 +56,18 @@ class PipelineSpec(BaseModel):
     @classmethod
     def parse(cls, values: dict[str, Any], file: str | None = None) -> Self:
         """The spec from a YAML file (when given) and values that override it. Raises `bad_usage` naming the field."""
-        merged: dict[str, Any] = {}
-        if file:
-            try:
-                merged = yaml.safe_load(Path(file).read_text()) or {}
-            except (OSError, yaml.YAMLError) as error:
-                raise WavemillError("bad_usage", f"--spec {file}: {error}") from None
-            if not isinstance(merged, dict):
-                raise WavemillError("bad_usage", f"--spec {file}: must be a mapping of fields")
+        merged = read_file(file) if file else {}
         for name, value in values.items():
-            merged[name] = {**merged.get(name, {}), **value} if isinstance(value, dict) else value
+            under = merged.get(name)
+            merged[name] = {**under, **value} if isinstance(value, dict) and isinstance(under, dict) else value
         try:
             return cls.model_validate(merged)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
-            raise WavemillError("bad_usage", f"{where}: {first['msg']}", where) from None
+            unknown = first["type"] == "extra_forbidden"
+            message = f"no such field{near(where, cls.model_fields)}" if unknown else first["msg"]
+            raise WavemillError("bad_usage", f"{where}: {message}", where) from None
 
     @property
     def row(self) -> Operation:
@@ -97,3 +93,14 @@ class PipelineSpec(BaseModel):
         if self.max_failures.endswith("%"):
             return failures <= rows * float(self.max_failures[:-1]) / 100
         return failures <= float(self.max_failures)
+
+
+def read_file(file: str) -> dict[str, Any]:
+    """The fields that a YAML file gives. Raises `bad_usage`."""
+    try:
+        found = yaml.safe_load(Path(file).read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise WavemillError("bad_usage", f"--spec {file}: {error}") from None
+    if not isinstance(found, dict):
+        raise WavemillError("bad_usage", f"--spec {file}: must be a mapping of fields")
+    return {str(name): value for name, value in found.items() if value is not None}

@@ -27,17 +27,17 @@ def spoken(text: str) -> bool:
     return any(map(str.isalnum, text))
 
 
-def pauses(text: str) -> Iterator[tuple[str, float]]:
-    """The text between the markers `[pause:0.5s]`, each with the seconds of the marker after it (0 after the last)."""
+def pauses(text: str) -> Iterator[tuple[str, float | None]]:
+    """The text between the markers `[pause:0.5s]`, each with the seconds of the marker after it (None after the last)."""
     if "[" not in text:
-        yield text, 0.0
+        yield text, None
         return
     start = 0
     for marker in _MARKER.finditer(text):
         seconds = float(marker[1]) / (1000 if (marker[2] or "").lower() == "ms" else 1)
         yield text[start : marker.start()], min(seconds, MAX_PAUSE_S)
         start = marker.end()
-    yield text[start:], 0.0
+    yield text[start:], None
 
 
 def paragraphs(text: str) -> list[str]:

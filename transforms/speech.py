@@ -42,7 +42,7 @@ def doubt(audio: Audio, blocks: np.ndarray, text: str, speed: float) -> str:
     if peak <= 0.0:
         return "no sound"
     silent_s = float((blocks < peak * SILENT).mean()) * audio.duration_s
-    if silent_s - SPARE_SILENCE_S > MAX_SILENT_SHARE * audio.duration_s:
+    if silent_s > SPARE_SILENCE_S + MAX_SILENT_SHARE * max(0.0, audio.duration_s - SPARE_SILENCE_S):
         return f"{silent_s / audio.duration_s:.0%} silence"
     least, most = bounds(text, speed)
     if not least <= audio.duration_s <= most:

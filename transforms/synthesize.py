@@ -50,12 +50,14 @@ def split(item: Item, inputs: Mapping[str, str | Audio], engine: Engine) -> list
         if said:
             found += said
             marked_s = 0.0
+        if seconds is None:
+            break
         marked_s = min(marked_s + seconds, sentences.MAX_PAUSE_S)
         total_s += seconds
-        if not found:
-            lead_s = marked_s
-        elif seconds:
+        if found:
             found[-1] = (found[-1][0], marked_s)
+        else:
+            lead_s = marked_s
     if not found:
         raise WavemillError("empty_text", "there is nothing to say in the text", "text")
     if total_s > MAX_PAUSES_S:

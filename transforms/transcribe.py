@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -57,7 +56,7 @@ def split(item: Item, inputs: Mapping[str, str | Audio], engine: Engine) -> list
             seed(item.key, index),
             start_s=start / audio.rate_hz,
         )
-        for index, (start, end) in enumerate(itertools.pairwise(cuts))
+        for index, (start, end) in enumerate(pairwise(cuts))
     ]
 
 

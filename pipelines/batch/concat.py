@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from transforms.settings import Settings
 from transforms.storage import Store
 
 TRIES = 4
+CLOSE_LU = 0.25
 LONGEST_S = 1000 * 3600.0
 
 
@@ -52,17 +54,21 @@ def join(out: str, target: str, settings: Settings, pause_s: float, options: Aud
         def make() -> Iterator[np.ndarray]:
             return (block for audio in _decoded(uris, pause_s, max_s) for block in cut(audio.samples))
 
-        ceiling_dbtp = options.true_peak
+        aim_lufs, ceiling_dbtp = options.loudness, options.true_peak
         for _ in range(TRIES):
             made = make()
-            if options.loudness is not None:
-                made = loudness.fit(make, rate_hz, channels, options.loudness, ceiling_dbtp).apply(make())
+            if aim_lufs is not None:
+                made = loudness.fit(make, rate_hz, channels, aim_lufs, ceiling_dbtp).apply(make())
             duration_s = codec.encode_to(written, made, rate_hz, channels, options)
             measured = loudness.measure(codec.decode(written, None, None, LONGEST_S))
-            over_db = measured.true_peak_dbtp - options.true_peak
-            if options.loudness is None or over_db <= 0:
+            if aim_lufs is None or options.loudness is None or measured.lufs == -math.inf:
                 break
-            ceiling_dbtp -= over_db + 0.1  # a lossy codec rings over the ceiling it was given
+            off_lu, over_db = measured.lufs - options.loudness, measured.true_peak_dbtp - options.true_peak
+            if abs(off_lu) <= CLOSE_LU and over_db <= 0:
+                break
+            # a lossy codec moves the level and rings over the ceiling it was given
+            aim_lufs -= off_lu
+            ceiling_dbtp -= max(0.0, over_db) and over_db + 0.1
         _put(written, target, settings)
     return Joined(target, len(uris), duration_s, round(measured.lufs, 2), round(measured.true_peak_dbtp, 2))
 

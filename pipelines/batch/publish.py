@@ -69,15 +69,15 @@ def count(con: duckdb.DuckDBPyConnection) -> Counts:
         SELECT CASE WHEN s.code IS NOT NULL THEN 'failed' ELSE coalesce(w.status, 'missing') END AS status,
                coalesce(s.code, w.code) AS code, count(*) FROM snapshot s LEFT JOIN winners w USING (key) GROUP BY 1, 2 ORDER BY 2
     """).fetchall()
-    audio = con.execute(
+    (audio,) = con.execute(
         "SELECT coalesce(sum(p.duration_s), 0) FROM parts p SEMI JOIN winners w USING (key, part) WHERE p.status = 'done'"
-    ).fetchone()
+    ).fetchall()
     return Counts(
         rows=sum(n for _, _, n in found),
         done=sum(n for status, _, n in found if status == "done"),
         missing=sum(n for status, _, n in found if status == "missing"),
         failed={code: n for status, code, n in found if status == "failed"},
-        audio_s=float(audio[0]) if audio else 0.0,
+        audio_s=float(audio[0]),
     )
 
 

@@ -4,6 +4,7 @@ import html
 import io
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import av
@@ -27,9 +28,7 @@ def segment_lists(draw: st.DrawFn) -> list[dict[str, Any]]:
         if draw(st.booleans()):
             words = text.split()
             step = (at - start) / max(1, len(words))
-            segment["words"] = [
-                {"word": word, "start": start + n * step, "end": start + (n + 1) * step} for n, word in enumerate(words)
-            ]
+            segment["words"] = [{"word": word, "start": start + n * step, "end": start + (n + 1) * step} for n, word in enumerate(words)]
         segments.append(segment)
     return segments
 
@@ -67,7 +66,7 @@ def test_captions_never_overlap_and_fit_the_screen(segments: list[dict[str, Any]
         lines = cue.text.split("\n")
         assert 1 <= len(lines) <= captions.LINES
         assert all(0 < columns(line) <= captions.WIDTH for line in lines)
-    assert all(a.end_ms <= b.start_ms for a, b in zip(cues, cues[1:], strict=False))
+    assert all(a.end_ms <= b.start_ms for a, b in pairwise(cues))
     assert "".join("".join(cue.text.split()) for cue in cues) == "".join("".join(s["text"].split()) for s in segments)
 
 

@@ -139,7 +139,7 @@ def test_japanese_pieces_are_joined_without_a_space() -> None:
 
 
 def test_silence_has_no_language_and_no_text() -> None:
-    result = join(results=[told("", None, 10, 0)] * 3)
+    result = join(results=[told("", None, s, 0) for s in (10.0, 10.0, 5.0)])
     assert transcript_of(result) == {"text": "", "language": None, "duration": 25.0, "segments": []}
     assert result.fields["coverage"] is None
 

@@ -101,9 +101,7 @@ def test_speech_without_a_pause_is_cut_at_the_limit(sentence: np.ndarray) -> Non
     parts=st.lists(st.tuples(st.sampled_from(["silence", "noise", "speech"]), st.floats(0.01, 3)), min_size=1, max_size=6),
     max_s=st.floats(0.5, 6),
 )
-def test_nothing_between_cuts_is_longer_than_the_limit(
-    parts: list[tuple[str, float]], max_s: float, sentence: np.ndarray
-) -> None:
+def test_nothing_between_cuts_is_longer_than_the_limit(parts: list[tuple[str, float]], max_s: float, sentence: np.ndarray) -> None:
     noise = np.random.default_rng(0).normal(0, 0.1, 3 * RATE_HZ).astype(np.float32)
     kinds = {"silence": np.zeros(3 * RATE_HZ, np.float32), "noise": noise, "speech": sentence}
     audio = Audio(np.concatenate([kinds[kind][: round(s * RATE_HZ)] for kind, s in parts])[None], RATE_HZ)

@@ -6,8 +6,8 @@ import os
 import time
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
-import numpy as np
 from pydantic import Field
 
 from transforms import synthesize, transcribe
@@ -15,6 +15,9 @@ from transforms.engine import Engine
 from transforms.errors import WavemillError
 from transforms.options import Options
 from transforms.records import Audio, Failure, Item, Outcome, Piece, Result
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Faults(Options):
@@ -41,6 +44,8 @@ def _act(options: Faults, text: str) -> Failure | None:
 
 @lru_cache(maxsize=64)
 def _tone(frequency_hz: int, frames: int, rate_hz: int) -> np.ndarray:
+    import numpy as np
+
     t = np.arange(frames, dtype=np.float32)
     tone: np.ndarray = (0.3 * np.sin(t * np.float32(2 * np.pi * frequency_hz / rate_hz))).astype(np.float32)[None]
     tone.setflags(write=False)
@@ -96,7 +101,7 @@ class EchoTranscript(Engine):
         for piece in pieces:
             audio = piece.inputs["audio"]
             assert isinstance(audio, Audio)
-            peak = float(np.abs(audio.samples).max(initial=0.0))
+            peak = float(abs(audio.samples).max(initial=0.0))
             text = f"{audio.duration_s:.3f} seconds, peak {peak:.2f}"
             segment = {"start": 0.0, "end": audio.duration_s, "text": text}
             fields = {"text": text, "language": piece.options.language or "en", "duration_s": audio.duration_s, "segments": [segment]}

@@ -26,6 +26,7 @@ NO_TRANSLATION = ("large-v3-turbo",)
 class FasterWhisper(Engine):
     name = "faster-whisper"
     operation = "transcribe"
+    requires = ("faster_whisper",)
     version = 1
     languages = tuple(LANGUAGES.split())
     rate_hz = 16000

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from pydantic import Field
 
 from transforms import models, phonemes, synthesize, voices
@@ -15,6 +14,9 @@ from transforms.engine import Engine, Place
 from transforms.engines.sessions import open_session, provider
 from transforms.options import Options as BaseOptions
 from transforms.records import Audio, Failure, Item, Outcome, Piece, Result
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_TOKENS = 510
 VOICES = {
@@ -42,6 +44,7 @@ class Kokoro(Engine):
     operation = "synthesize"
     version = 1
     Options = KokoroOptions
+    requires = ("misaki", "onnxruntime")
     languages = tuple(phonemes.LANGUAGES.values())
     rate_hz = 24000
     max_chars = 350
@@ -85,6 +88,8 @@ class Kokoro(Engine):
         return mix, phonemes.letter(options.language, heaviest[0])
 
     def _speak(self, text: str, options: KokoroOptions) -> Outcome:
+        import numpy as np
+
         mix, language = self._said_by(options)
         said = phonemes.phonemes(text, language)
         if not any(symbol.isalpha() for symbol in said):
@@ -112,6 +117,8 @@ class Kokoro(Engine):
 
     def _read_pack(self, mix: voices.Mix) -> np.ndarray:
         """The weighted styles of a mix, float32 of shape (510, 1, 256): one row for each length in tokens."""
+        import numpy as np
+
         folder = models.folder("kokoro-voices", self._place.models_dir)
         mixed = np.zeros((MAX_TOKENS, 1, 256), np.float32)
         for id, weight in mix:

@@ -9,9 +9,8 @@ import json
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 from pydantic import Field
 
 from transforms import models, synthesize, voices
@@ -20,6 +19,9 @@ from transforms.engines.sessions import open_session, provider
 from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
 from transforms.records import Audio, Failure, Item, Outcome, Piece, Result
+
+if TYPE_CHECKING:
+    import numpy as np
 
 DEFAULT_VOICE = "en_US-joe-medium"
 NOISE = "noise_"
@@ -44,6 +46,7 @@ class Piper(Engine):
     operation = "synthesize"
     version = 1
     Options = PiperOptions
+    requires = ("onnxruntime", "piper")
     languages = tuple(sorted({voice.language.partition("-")[0] for voice in voices.stock("piper").values()}))
     rate_hz = 22050
     max_chars = 400
@@ -75,6 +78,8 @@ class Piper(Engine):
         self._voices.clear()
 
     def _speak(self, text: str, options: PiperOptions, seed: int) -> Outcome:
+        import numpy as np
+
         speaker, session = self._open(_voice(options))
         config, noise = speaker.config, np.random.Generator(np.random.Philox(seed))
         scale = config.noise_scale if options.noise_scale is None else options.noise_scale
