@@ -91,9 +91,8 @@ def cut(sentence: str, max_chars: int) -> list[tuple[str, bool]]:
     while end - start > max_chars:
         target = start + ceil((end - start) / ceil((end - start) / max_chars))
         window = sentence[start : start + max_chars + 1]
-        for pattern in (_CLAUSE, _SPACE):
-            places = [start + m.start() for m in pattern.finditer(window) if start + m.end() > start + max_chars // 4]
-            places = [place for place in places if start < place <= start + max_chars]
+        for pattern, least in ((_CLAUSE, max_chars // 4), (_SPACE, 1)):
+            places = [start + m.start() for m in pattern.finditer(window) if max(least, 1) <= m.start() <= max_chars]
             if places:
                 break
         place = min(places, key=lambda at: abs(at - target), default=target)

@@ -62,7 +62,12 @@ def down(names: tuple[str, ...]) -> None:
 
 @dev.command()
 def status() -> None:
-    """Say which services run, and where."""
+    """Say which services run, and where.
+
+    \b
+    Example:
+      wavemill dev status
+    """
     dev_dir = new_settings().dev_dir
     for name in services.SERVICES:
         running = services.status(name, dev_dir)

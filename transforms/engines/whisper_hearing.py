@@ -14,15 +14,13 @@ import numpy as np
 
 from transforms import vad
 from transforms.engines import whisper_windows as windows
-from transforms.engines.whisper_model import Heard, Language, WhisperModel
+from transforms.engines.whisper_model import LOOPING, Heard, Language, WhisperModel
 from transforms.engines.whisper_windows import RATE_HZ, Window
 from transforms.records import Audio, Outcome, Result
 from transforms.segments import Word, join_texts, make_segments, settle
 
 COVERED = 0.8
 """The least share of a window's voiced time that must have words."""
-LOOPING = 2.4
-"""A text that compresses further than this is taken for a loop; Whisper's usual limit."""
 SHORT = 10 * RATE_HZ
 """Frames of speech under which a piece may share its window with others."""
 

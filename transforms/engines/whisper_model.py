@@ -15,6 +15,8 @@ from transforms.segments import Word, glue_of
 
 NO_SPEECH, NO_SPEECH_LOGPROB = 0.6, -1.0
 """Above the one and below the other a window is taken for silent, as Whisper itself does."""
+LOOPING = 2.4
+"""A text that compresses further than this is taken for a loop, as Whisper itself does."""
 OPENING, CLOSING = "\"'“¿([{-", "\"'.。,，!！?？:：”)]}、"
 
 
@@ -89,7 +91,10 @@ class WhisperModel:
         ]
 
     def hear_alone(self, sound: np.ndarray, language: Language | None, options: Any) -> Heard:
-        """Sound of any length, sequentially: Whisper's own timestamps decide where each next window begins."""
+        """Sound of any length, sequentially: Whisper's own timestamps decide where each next window begins.
+
+        What goes round in a loop is left out: it was not said.
+        """
         segments, info = self._whisper.transcribe(
             sound,
             language=language.code if language else None,
@@ -101,7 +106,8 @@ class WhisperModel:
             hotwords=options.hotwords,
             word_timestamps=True,
         )
-        words = [Word(w.start, w.end, w.word, float(w.probability)) for segment in segments for w in segment.words or ()]
+        said = [word for segment in segments if segment.compression_ratio <= LOOPING for word in segment.words or ()]
+        words = [Word(float(w.start), float(w.end), w.word, float(w.probability)) for w in said]
         return Heard(language or Language(info.language, float(info.language_probability)), words)
 
     def _tokenizer(self, language: Language, task: str) -> Any:

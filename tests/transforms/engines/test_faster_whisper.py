@@ -127,15 +127,26 @@ def test_short_clips_of_two_languages_keep_each_its_own(engine: FasterWhisper, s
     assert errors(SENTENCES[5], heard[2]["text"]) < 0.2
 
 
-def test_short_clips_that_share_a_window_are_heard_as_well_as_alone(engine: FasterWhisper, spoken: list[np.ndarray]) -> None:
+@pytest.fixture(scope="module")
+def alone(engine: FasterWhisper, spoken: list[np.ndarray]) -> list[dict[str, Any]]:
+    return [hear(engine, sound, **CHEAP)[0] for sound in spoken]
+
+
+def test_short_clips_that_share_a_window_are_heard_as_well_as_alone(
+    engine: FasterWhisper, spoken: list[np.ndarray], alone: list[dict[str, Any]]
+) -> None:
     silence = np.zeros(RATE_HZ, np.float32)
-    together = hear(engine, *spoken, silence, language="en")
-    alone = [hear(engine, sound, language="en")[0] for sound in spoken]
-    for said, one, other, sound in zip(SENTENCES, together, alone, spoken, strict=False):
+    *together, silent = hear(engine, *spoken, silence, **CHEAP)
+    for said, one, other, sound in zip(SENTENCES, together, alone, spoken, strict=True):
         assert errors(said, one["text"]) <= errors(said, other["text"]) + 0.1
         assert 0 <= one["segments"][0]["start"] <= one["segments"][-1]["end"] <= len(sound) / RATE_HZ
         assert one["segments"][-1]["end"] == pytest.approx(other["segments"][-1]["end"], abs=0.5)
-    assert (together[-1]["text"], together[-1]["coverage"]) == ("", None)
+    assert (silent["text"], silent["coverage"]) == ("", None)
+
+
+def test_threads_hear_what_one_alone_hears(engine: FasterWhisper, spoken: list[np.ndarray], alone: list[dict[str, Any]]) -> None:
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda sound: hear(engine, sound, **CHEAP)[0], spoken)) == alone
 
 
 class StarvedWhisper(FasterWhisper):
@@ -148,7 +159,7 @@ def test_what_batched_decoding_drops_is_heard_again(engine: FasterWhisper, spoke
     starved = loaded(StarvedWhisper, "whisper-tiny.en")
     sound = paragraph(spoken)
     (whole,), (healed,) = hear(engine, sound, **CHEAP), hear(starved, sound, **CHEAP)
-    assert (whole["retried"], healed["retried"]) == (0, 2)
+    assert (whole["retried"], healed["retried"]) == (0, 1)
     assert healed["coverage"] > 0.95
     assert errors(whole["text"], healed["text"]) < 0.05
     clips = hear(starved, *spoken[:3], **CHEAP)
@@ -156,16 +167,10 @@ def test_what_batched_decoding_drops_is_heard_again(engine: FasterWhisper, spoke
     assert errors(" ".join(SENTENCES[:3]), " ".join(one["text"] for one in clips)) < 0.15
 
 
-def test_threads_hear_what_one_alone_hears(engine: FasterWhisper, spoken: list[np.ndarray]) -> None:
-    alone = [hear(engine, sound, **CHEAP) for sound in spoken]
-    with ThreadPoolExecutor(2) as pool:
-        assert list(pool.map(lambda sound: hear(engine, sound, **CHEAP), spoken)) == alone
-
-
 @pytest.mark.parametrize("vad", [True, False])
 def test_silence_and_noise_say_nothing(engine: FasterWhisper, vad: bool) -> None:
     noise = np.random.default_rng(0).normal(0, 0.05, 10 * RATE_HZ).astype(np.float32)
-    heard = hear(engine, np.zeros(10 * RATE_HZ, np.float32), noise, np.zeros(100, np.float32), vad=vad, beam_size=1)
+    heard = hear(engine, np.zeros(10 * RATE_HZ, np.float32), noise, np.zeros(100, np.float32), vad=vad, **CHEAP)
     assert [(one["text"], one["segments"], one["language"]) for one in heard] == [("", [], None)] * 3
 
 
