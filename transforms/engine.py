@@ -65,6 +65,8 @@ class Engine:
     """Longest audio piece, in seconds."""
     max_batch: ClassVar[int] = 1
     """Most pieces in one `run`."""
+    max_batch_s: ClassVar[float] = 0.0
+    """Most seconds of audio in one `run` of several pieces, so that long pieces are shared out among threads; 0 is no limit."""
     cost_s: ClassVar[float] = 0.01
     """Compute seconds a unit (a character or a second of audio), fixed so that work units are the same everywhere."""
     gated: ClassVar[bool] = False

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, lru_cache
 
-LONGEST = 12
-"""Numbers of more digits are said digit by digit: num2words fails beyond, in some languages."""
+LONGEST, LONGEST_ELSEWHERE = 12, 9
+"""Numbers of more digits are said digit by digit: num2words fails beyond, in languages without a row in `LOCALES` earlier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def cardinal(digits: str, language: str) -> str:
     """The words for a run of digits; digit by digit where it is long or begins with 0."""
     from num2words import num2words
 
-    if len(digits) > LONGEST or (len(digits) > 1 and digits[0] == "0"):
+    if len(digits) > (LONGEST if language in LOCALES else LONGEST_ELSEWHERE) or (len(digits) > 1 and digits[0] == "0"):
         return ("" if language == "ja" else " ").join(cardinal(digit, language) for digit in digits)
     said = num2words(int(digits), lang="pt_BR" if language == "pt" else language)
     return " ".join(str(said).replace(",", "").split())

@@ -32,8 +32,8 @@ class FasterWhisper(Engine):
     rate_hz = 16000
     channels = 1
     max_s = 600.0
-    max_batch = 16
-    max_batch_s = 600.0
+    max_batch = 32
+    max_batch_s = 120.0
     cost_s = 0.1
     carry = ("language",)
     max_tokens = 448
