@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 
-from transforms import identity, models, steps
+from transforms import identity, pull, steps
 from transforms.engine import Engine, Place, engine_class
 from transforms.errors import WavemillError
 from transforms.operations import Operation, operation
@@ -48,7 +48,7 @@ def run_items(
                     flow = steps.fetch(flow, row, engine, settings, pool)
                     flow = steps.split(flow, row, engine)
                     if not loaded and any(isinstance(work, Work) for work in flow):
-                        pull_weights(engine, options, settings, on_bytes)
+                        pull.pull_all(engine.models(options), settings, on_bytes)
                         engine.load(Place(settings.device, threads, settings.models_dir))
                         loaded = True
                     yield from _finish(flow, row, engine, pool, stop, on_pieces)
@@ -80,14 +80,3 @@ def check_options(row: Operation, engine: Engine, options: Options) -> None:
         engine.check(Item("", "", row.name, engine.name, options, {}))
     except WavemillError as error:
         raise WavemillError("bad_usage", error.detail, error.field) from None
-
-
-def pull_weights(engine: Engine, options: Options, settings: Settings, on_bytes: OnBytes | None = None) -> None:
-    """Fetch what the engine needs for these options. Raises `model_missing`, also where pulling is off."""
-    from transforms import pull
-
-    for model in engine.models(options):
-        if settings.pull:
-            pull.pull(model, settings, on_bytes)
-        else:
-            models.folder(model, settings.models_dir)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pipelines.batch.supervise import Control
 
 TAKE_OVER = click.Option(["--take-over"], is_flag=True, help="Take OUT from the driver that holds it.")
+PROBE = click.Option(["--probe"], is_flag=True, help="Open every audio input for its length, where the manifest gives none.")
 
 
 class Operations(Lazy):
@@ -123,7 +124,7 @@ def plan_command(name: str) -> click.Command:
         spec = run_flags.read_spec(name, params)
         settings = new_settings(**run_flags.collect_place(params))
         with tempfile.TemporaryDirectory(prefix="wavemill-") as folder:
-            made = plan.make(spec, settings, Store(spec.out, settings.storage_patience_s), Path(folder), dry=True)
+            made = plan.make(spec, settings, Store(spec.out, settings.storage_patience_s), Path(folder), dry=True, probe=params["probe"])
         if params["as_json"]:
             facts = {key: value for key, value in asdict(made).items() if key not in ("spec", "refs", "work")}
             spent_s = made.cost_s / summary.threads(made, settings)
@@ -140,7 +141,7 @@ def plan_command(name: str) -> click.Command:
       wavemill plan {spelled} manifest.jsonl -o out/
       wavemill plan {spelled} manifest.jsonl -o out/ --limit 100 --json
     """
-    params = [*run_flags.spec_flags(), TAKE_OVER, *run_flags.place_flags(), *run_flags.show_flags(), *flags.engine_flags(row)]
+    params = [*run_flags.spec_flags(), TAKE_OVER, PROBE, *run_flags.place_flags(), *run_flags.show_flags(), *flags.engine_flags(row)]
     return click.Command(spelled, params=params, callback=act, help=help)
 
 

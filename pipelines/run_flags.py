@@ -51,7 +51,9 @@ def spec_flags() -> list[click.Parameter]:
         click.Option(["--max-failures"], metavar="N|P%", help="More failed rows than this exit 1; 0% when unset."),
         click.Option(["--fail-fast"], is_flag=True, default=None, help="Stop, unpublished, as soon as too many failed."),
         click.Option(["--allow-shrink"], is_flag=True, default=None, help="Publish fewer rows than are published now."),
-        click.Option(["--check-inputs"], is_flag=True, default=None, help="Look again whether inputs have changed."),
+        click.Option(
+            ["--check-inputs"], is_flag=True, default=None, help="Ask also inputs that no listing shows (http) whether they changed."
+        ),
     ]
 
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from functools import partial
 from importlib import import_module
@@ -41,6 +41,15 @@ def pull(model_id: str, settings: Settings, progress: Progress | None = None) ->
     `storage_full` and `storage_forbidden` for the cache folder.
     """
     return fetch(known(model_id), settings, progress)
+
+
+def pull_all(model_ids: Iterable[str], settings: Settings, progress: Progress | None = None) -> None:
+    """`pull` each, or, where `settings.pull` is off, raise `model_missing` for one that is not here."""
+    for model_id in model_ids:
+        if settings.pull:
+            pull(model_id, settings, progress)
+        else:
+            models.folder(model_id, settings.models_dir)
 
 
 def fetch(model: Model, settings: Settings, progress: Progress | None = None) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
 from typing import Any, NamedTuple, cast
@@ -88,7 +88,7 @@ def _fetch(name: str, uri: str, version: str, operation: Operation, engine: Engi
     from transforms import storage
 
     with storage.open_input(uri) as opened:
-        if version and opened.version and version != opened.version and not version.startswith("sha256:"):
+        if version and not opened.matches(version):
             raise WavemillError("input_changed", f"{uri} is not the version that was planned; run again to plan it anew", name)
         if opened.bytes > settings.max_input_bytes:
             raise WavemillError("audio_too_large", f"{uri}: {opened.bytes} bytes, more than {settings.max_input_bytes}", name)
@@ -149,7 +149,7 @@ def _led(engine: Engine, pieces: Sequence[Piece], done: Sequence[Answer]) -> lis
 
 def _run(call: _Call, pieces_of: Sequence[Sequence[Piece]], pool: Executor | None) -> list[list[Answer]]:
     flat = [piece for pieces in pieces_of for piece in pieces]
-    batches = list(_batches(flat, call.engine.max_batch))
+    batches = list(_batches(flat, call.engine))
     if pool is None:
         answers = iter([answer for batch in batches for answer in call(batch)])
     else:
@@ -163,12 +163,22 @@ def _run(call: _Call, pieces_of: Sequence[Sequence[Piece]], pool: Executor | Non
     return [[next(answers) for _ in pieces] for pieces in pieces_of]
 
 
-def _batches(pieces: Sequence[Piece], most: int) -> Iterable[Sequence[Piece]]:
-    start = 0
-    for index in range(1, len(pieces) + 1):
-        if index == len(pieces) or index - start >= most or _differ(pieces[index], pieces[start]):
+def _batches(pieces: Sequence[Piece], engine: Engine) -> Iterator[Sequence[Piece]]:
+    """Runs of pieces with the same options, of at most `max_batch` pieces and, but for a single one, `max_batch_s` seconds."""
+    start, seconds = 0, 0.0
+    for index, piece in enumerate(pieces):
+        seconds += audio_s(piece)
+        full = index - start >= engine.max_batch or 0 < engine.max_batch_s < seconds
+        if index > start and (full or _differ(piece, pieces[start])):
             yield pieces[start:index]
-            start = index
+            start, seconds = index, audio_s(piece)
+    if pieces:
+        yield pieces[start:]
+
+
+def audio_s(piece: Piece) -> float:
+    """Seconds of audio that a piece holds."""
+    return sum(given.duration_s for given in piece.inputs.values() if isinstance(given, Audio))
 
 
 def _differ(a: Piece, b: Piece) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import re
 import shutil
 import sys
 import threading
@@ -11,8 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 import fsspec
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
@@ -21,6 +24,9 @@ from transforms.errors import WavemillError
 
 BATCH = 32
 """Requests to object storage in flight at once."""
+SHA256 = "sha256:"
+"""What a version begins with that a manifest gives as a digest of the bytes."""
+_SIZE_AND_MTIME = re.compile(r"\d+-\d+\.\d+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +132,18 @@ def _passes(error: BaseException) -> bool:
 class Opened:
     """An input opened for reading: a seekable binary file and the version it was opened at."""
 
-    file: BinaryIO
+    file: BufferedReader
     version: str
     bytes: int
+
+    def matches(self, planned: str) -> bool:
+        """Whether this may be the version that was planned; a `sha256:` one is computed, of unlike kinds nothing is known."""
+        if planned.startswith(SHA256):
+            found = hashlib.file_digest(self.file, "sha256").hexdigest()
+            self.file.seek(0)
+            return found == planned.removeprefix(SHA256).lower()
+        alike = bool(_SIZE_AND_MTIME.fullmatch(planned)) == bool(_SIZE_AND_MTIME.fullmatch(self.version))
+        return planned == self.version or not self.version or not alike
 
 
 @contextmanager
@@ -146,6 +161,12 @@ def open_input(url: str) -> Iterator[Opened]:
             cached = "readahead" if size > (32 << 20) else "all"
             with fs.open(url, "rb", cache_type=cached if size else "bytes") as file:
                 yield Opened(file, _version(info), size)
+
+
+def look(url: str) -> Entry:
+    """One file's entry, without opening it. Raises `input_not_found`, `input_forbidden` or `input_unavailable`."""
+    with reading(url):
+        return _entry(url, filesystem(url).info(url))
 
 
 def list_folder(url: str, recursive: bool = False) -> list[Entry]:

@@ -63,8 +63,11 @@ def _first_shard(store: Store) -> dict[str, Any] | None:
     return read_stored(store, names[0]) if names else None
 
 
-def make(spec: PipelineSpec, settings: Settings, store: Store, scratch: Path, dry: bool = False) -> Plan:
-    """Plan a run from its SOURCE and what OUT holds. `dry` writes nothing. Raises `bad_usage` and `model_unavailable`."""
+def make(spec: PipelineSpec, settings: Settings, store: Store, scratch: Path, dry: bool = False, probe: bool = False) -> Plan:
+    """Plan a run from its SOURCE and what OUT holds. `dry` writes nothing, `probe` measures every input's length.
+
+    Raises `bad_usage` and `model_unavailable`.
+    """
     engine = spec.new_engine()
     options = spec.parse_options(engine)
     _check_run_options(spec, engine, options)
@@ -73,7 +76,7 @@ def make(spec: PipelineSpec, settings: Settings, store: Store, scratch: Path, dr
     if before and before["spec"]["operation"] != spec.operation:
         raise WavemillError("bad_usage", f"{store.url} is an OUT of {before['spec']['operation']}, not of {spec.operation}", "out")
     with snapshots.connect(scratch) as con:
-        taken = snapshots.take(con, spec, engine, scratch)
+        taken = snapshots.take(con, spec, engine, scratch, probe)
         name = f"plan/snapshot-{secrets.token_hex(6)}.parquet"
         if spec.shard:
             name = _share_snapshot(con, spec, taken, store, scratch, name, dry)

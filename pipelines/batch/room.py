@@ -25,7 +25,7 @@ from transforms.engine import Engine, Place, engine_class
 from transforms.errors import WavemillError
 from transforms.operations import operation
 from transforms.options import Options
-from transforms.records import Audio, Failure, Input, Item, Outcome, Piece, Result, Work
+from transforms.records import Failure, Input, Item, Outcome, Piece, Result, Work
 from transforms.settings import Settings
 from transforms.storage import Store, filesystem
 
@@ -126,7 +126,7 @@ class Room:
         return [work if isinstance(work, Failure) else work.payload for work in flow], seconds
 
     def _on_pieces(self, pieces: Sequence[Piece], seconds: float) -> None:
-        audio_s = sum(given.duration_s for piece in pieces for given in piece.inputs.values() if isinstance(given, Audio))
+        audio_s = sum(map(steps.audio_s, pieces))
         self.emit({"pieces": len(pieces), "audio_s": round(audio_s, 3), "seconds": round(seconds, 4)})
 
     def _item(self, row: dict[str, Any]) -> Item:

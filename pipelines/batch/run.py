@@ -18,6 +18,7 @@ from pipelines.batch.lease import Lease, require_free, shard_name
 from pipelines.batch.room import Job
 from pipelines.spec import PipelineSpec
 from sinks import parts
+from transforms import pull
 from transforms.errors import WavemillError
 from transforms.settings import Settings
 from transforms.storage import Store
@@ -118,7 +119,7 @@ def _finish(
     if spec.fail_fast:
         tally.judge()
     if plan.refs and control.reason is None:
-        pull_models(plan.models, settings, progress)
+        pull.pull_all(plan.models, settings, progress.pulling)
         job = Job(store.url, spec.operation, spec.engine_name, plan.work, settings)
 
         def hear(event: dict[str, Any]) -> None:
@@ -133,17 +134,6 @@ def _finish(
     summary = _conclude(spec, store, tally, control, time.monotonic() - began)
     _write_record(store, spec, settings, summary)
     return summary
-
-
-def pull_models(models: list[str], settings: Settings, progress: Progress) -> None:
-    """Fetch missing weights before any work. Raises `model_missing` when pulling is off."""
-    from transforms import models as table, pull
-
-    for model in models:
-        if settings.pull:
-            pull.pull(model, settings, progress.pulling)
-        else:
-            table.folder(model, settings.models_dir)
 
 
 class _Tally:

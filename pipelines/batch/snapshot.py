@@ -5,7 +5,9 @@ The identity rule of `transforms.identity` is written here once more, in SQL, be
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,8 +60,11 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def take(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, scratch: Path) -> Snapshot:
-    """Read SOURCE into the table `snapshot`. Raises `bad_usage` for a SOURCE that is missing or empty."""
+def take(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, scratch: Path, probe: bool = False) -> Snapshot:
+    """Read SOURCE into the table `snapshot`. Raises `bad_usage` for a SOURCE that is missing or empty.
+
+    No input is opened, but with `probe` each whose row gives no `duration_s`, for its length.
+    """
     source = open_source(spec.source, spec.row, spec.split, scratch)
     reader = pa.RecordBatchReader.from_batches(pa.schema([("row", pa.string()), ("problem", pa.string())]), source.rows)
     limit = f"LIMIT {spec.limit}" if spec.limit else ""
@@ -90,7 +95,9 @@ def take(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, scr
     _resolve_options(con, spec, engine, options, snapshot)
     for name, kind in spec.row.inputs.items():
         if kind == "audio":
-            _versions(con, name, source.base, source.listing)
+            _versions(con, name, source.base, source.listing, spec.check_inputs)
+            if probe and name == spec.row.main_input:
+                _probe(con, name)
     _finish(con, spec.row)
     snapshot.refused = dict(con.execute("SELECT code, count(*) FROM snapshot WHERE code IS NOT NULL GROUP BY 1 ORDER BY 1").fetchall())
     return snapshot
@@ -132,7 +139,7 @@ def _stage(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, option_columns: l
         CREATE OR REPLACE TEMP TABLE staged AS
         SELECT index, coalesce(nullif({ident}, ''), 'r' || index) AS id, row AS input, {", ".join(parts)}, {raw} AS raw,
                TRY_CAST(j->>'$.duration_s' AS DOUBLE) AS duration_s,
-               coalesce('sha256:' || (j->>'$.sha256'), j->>'$.etag') AS given_version,
+               coalesce('{storage.SHA256}' || (j->>'$.sha256'), trim(j->>'$.etag', '"')) AS given_version,
                CASE WHEN problem IS NOT NULL THEN problem WHEN j IS NULL THEN 'the row is not a JSON object: ' || left(row, 80) END AS problem
         FROM source_rows
     """)
@@ -141,8 +148,6 @@ def _stage(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, option_columns: l
 
 def _resolve_options(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, names: list[str], snapshot: Snapshot) -> None:
     """Judge each distinct set of row options once: its canonical JSON and key prefix, or the failure of its rows."""
-    import json
-
     resolved: dict[str, list[str | None]] = {name: [] for name in ("raw", "prefix", "options", "code", "detail")}
     for (raw,) in con.execute("SELECT DISTINCT raw FROM staged WHERE problem IS NULL").fetchall():
         given = {name: value for name, value in zip(names, json.loads(raw), strict=True) if value is not None}
@@ -163,8 +168,11 @@ def _resolve_options(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine:
     con.unregister("resolved_rows")
 
 
-def _versions(con: duckdb.DuckDBPyConnection, name: str, base: str, listing: list[storage.Entry]) -> None:
-    """Make URIs canonical, and find the version and size of those that a listing of their folder shows."""
+def _versions(con: duckdb.DuckDBPyConnection, name: str, base: str, listing: list[storage.Entry], check: bool) -> None:
+    """Make URIs canonical, and find the version and size of those that a listing of their folder shows.
+
+    `check` asks for each of the others by itself, which no listing tells of: an address of the web.
+    """
     plain = r"^(/|[a-z][a-z0-9+]*://)([^/]|/[^/.]|/\.[^/.])*$"
     odd = con.execute(f"""
         SELECT DISTINCT in_{name} FROM staged
@@ -185,6 +193,8 @@ def _versions(con: duckdb.DuckDBPyConnection, name: str, base: str, listing: lis
                 listing += storage.list_folder(url)
             except WavemillError:
                 continue  # what cannot be listed has no version; fetching it will say why
+    if check:
+        listing += _look(con, name, {entry.url for entry in listing})
     table = pa.table(
         {
             "uri": pa.array([entry.url for entry in listing], pa.string()),
@@ -195,6 +205,42 @@ def _versions(con: duckdb.DuckDBPyConnection, name: str, base: str, listing: lis
     con.register("listed", table)
     con.execute("CREATE OR REPLACE TEMP TABLE listing AS SELECT * FROM listed")
     con.unregister("listed")
+
+
+def _look(con: duckdb.DuckDBPyConnection, name: str, listed: set[str]) -> list[storage.Entry]:
+    """The entries of URIs that have no version yet, many asked at once; those that do not answer are left out."""
+
+    def ask(url: str) -> storage.Entry | None:
+        try:
+            return storage.look(url)
+        except WavemillError:
+            return None
+
+    asked = con.execute(f"SELECT DISTINCT in_{name} FROM staged WHERE in_{name} IS NOT NULL AND given_version IS NULL").fetchall()
+    with ThreadPoolExecutor(storage.BATCH) as pool:
+        return [found for found in pool.map(ask, [url for (url,) in asked if url not in listed]) if found]
+
+
+def _probe(con: duckdb.DuckDBPyConnection, name: str) -> None:
+    """Fill in `duration_s` from the files' own headers; what cannot be read keeps its estimate."""
+    from transforms import codec
+
+    def ask(url: str) -> float | None:
+        try:
+            with storage.open_input(url) as opened:
+                return codec.probe(opened.file)[0]
+        except WavemillError:
+            return None
+
+    asked = [
+        url
+        for (url,) in con.execute(f"SELECT DISTINCT in_{name} FROM staged WHERE duration_s IS NULL AND in_{name} IS NOT NULL").fetchall()
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        seconds = pa.array(pool.map(ask, asked), pa.float64())
+    con.register("probed", pa.table({"uri": pa.array(asked, pa.string()), "seconds": seconds}))
+    con.execute(f"UPDATE staged SET duration_s = p.seconds FROM probed p WHERE p.uri = in_{name} AND duration_s IS NULL")
+    con.unregister("probed")
 
 
 def _finish(con: duckdb.DuckDBPyConnection, row: Operation) -> None:
