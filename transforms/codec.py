@@ -3,6 +3,8 @@
 Import this lazily: it brings numpy, PyAV and soxr.
 """
 
+from __future__ import annotations
+
 from transforms.codec_decode import decode, probe
 from transforms.codec_encode import encode, encode_to
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable
@@ -44,12 +45,14 @@ def pull(model_id: str, settings: Settings, progress: Progress | None = None) ->
 
 
 def pull_all(model_ids: Iterable[str], settings: Settings, progress: Progress | None = None) -> None:
-    """`pull` each, or, where `settings.pull` is off, raise `model_missing` for one that is not here."""
+    """Make models ready for work: `pull` each, or, where `settings.pull` is off, raise `model_missing` for one not here.
+
+    Files that were touched since they were last hashed are hashed again. Raises `weights_mismatch` as `verify` does.
+    """
     for model_id in model_ids:
         if settings.pull:
             pull(model_id, settings, progress)
-        else:
-            models.folder(model_id, settings.models_dir)
+        verify(model_id, settings, touched_only=True)
 
 
 def fetch(model: Model, settings: Settings, progress: Progress | None = None) -> Path:
@@ -73,15 +76,30 @@ def fetch(model: Model, settings: Settings, progress: Progress | None = None) ->
     return root / model.id
 
 
-def verify(model_id: str, settings: Settings) -> None:
-    """Hash the model's files again. Raises `model_missing`, or `weights_mismatch`, after which a pull fetches it anew."""
+def verify(model_id: str, settings: Settings, touched_only: bool = False) -> None:
+    """Hash the model's files again, or only those whose time is not the stamp's.
+
+    Raises `model_missing`, or `weights_mismatch`, after which a pull fetches it anew.
+    """
     folder = models.folder(model_id, settings.models_dir)
     stamp = json.loads((folder / STAMP).read_text())
-    for name, file in stamp["files"].items():
-        found = _digest(folder / name)
-        if found != file["sha256"]:
+    touched = {name for name, file in stamp["files"].items() if (folder / name).stat().st_mtime_ns != file.get("mtime_ns")}
+    for name in touched if touched_only else stamp["files"]:
+        found, expected = _digest(folder / name), stamp["files"][name]["sha256"]
+        if found != expected:
             (folder / STAMP).unlink()
-            raise WavemillError("weights_mismatch", f"{model_id}: {name} is {found}, pulled as {file['sha256']}", "model")
+            detail = f"{model_id}: {name} is {found}, pulled as {expected}; `wavemill models pull {model_id}` fetches it anew"
+            raise WavemillError("weights_mismatch", detail, "model")
+    if touched:
+        for name, file in stamp["files"].items():
+            file["mtime_ns"] = (folder / name).stat().st_mtime_ns
+        _write_stamp(folder, stamp)
+
+
+def _write_stamp(folder: Path, stamp: dict[str, Any]) -> None:
+    part = folder / f"{STAMP}.{os.getpid()}.tmp"
+    part.write_text(json.dumps(stamp, indent=1))
+    part.replace(folder / STAMP)
 
 
 def _install(model: Model, settings: Settings, progress: Progress) -> None:
@@ -100,8 +118,9 @@ def _install(model: Model, settings: Settings, progress: Progress) -> None:
         module, _, function = model.derive.function.partition(":")
         getattr(import_module(module), function)(ready / model.derive.source, ready / model.derive.file)
         digests[model.derive.file] = _digest(ready / model.derive.file)
-    files = {name: {"bytes": (ready / name).stat().st_size, "sha256": digest} for name, digest in digests.items()}
-    (ready / STAMP).write_text(json.dumps({"identity": model.identity, "source": source, "files": files}, indent=1))
+    seen = {name: (ready / name).stat() for name in digests}
+    files = {name: {"bytes": seen[name].st_size, "sha256": digest, "mtime_ns": seen[name].st_mtime_ns} for name, digest in digests.items()}
+    _write_stamp(ready, {"identity": model.identity, "source": source, "files": files})
     if target.exists():  # of an older row, or no longer what its stamp says
         target.rename(staging / "old")
     ready.rename(target)

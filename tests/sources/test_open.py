@@ -1,5 +1,7 @@
 """Every kind of SOURCE gives the same rows."""
 
+from __future__ import annotations
+
 import csv
 import io
 import json

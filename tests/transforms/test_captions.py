@@ -1,5 +1,7 @@
 """Captions: what another program reads back is what was written, in lines a viewer can read."""
 
+from __future__ import annotations
+
 import html
 import io
 import json

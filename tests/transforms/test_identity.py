@@ -1,5 +1,7 @@
 """Who an item is: every field counts, and SQL and Python agree."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pytest

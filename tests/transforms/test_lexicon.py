@@ -1,5 +1,7 @@
 """A pronunciation lexicon."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

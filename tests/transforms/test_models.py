@@ -1,5 +1,7 @@
 """The table of weights: every row is pinned, and only a whole folder counts as there."""
 
+from __future__ import annotations
+
 import json
 import re
 import subprocess

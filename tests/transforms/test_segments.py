@@ -1,5 +1,7 @@
 """Words become segments: none lost, times that never go back, ends where a sentence ends."""
 
+from __future__ import annotations
+
 from hypothesis import given, strategies as st
 
 from transforms.segments import LONGEST_CHARS, LONGEST_S, Word, glue_of, join_texts, make_segments, settle

@@ -1,5 +1,7 @@
 """Text in pieces an engine can take."""
 
+from __future__ import annotations
+
 import itertools
 import time
 

@@ -1,5 +1,7 @@
 """What an engine said: its edges, and whether it can be its text."""
 
+from __future__ import annotations
+
 import numpy as np
 import pytest
 

@@ -1,5 +1,7 @@
 """Storage: whole writes, exclusive creation, and errors that say whose fault they are."""
 
+from __future__ import annotations
+
 import errno
 import os
 from pathlib import Path

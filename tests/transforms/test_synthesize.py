@@ -1,5 +1,7 @@
 """Text to pieces, and what was said of them to one audio."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from typing import Any
 

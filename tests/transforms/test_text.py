@@ -1,5 +1,7 @@
 """Text as it is said."""
 
+from __future__ import annotations
+
 import time
 
 import pytest

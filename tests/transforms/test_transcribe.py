@@ -1,5 +1,7 @@
 """The steps around every transcriber: where audio is cut, and what is made of what its pieces said."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 from typing import Any

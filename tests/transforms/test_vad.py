@@ -1,5 +1,7 @@
 """Finding speech, on real voices: the same with or without a block's edge in it, and cuts that fall into silence."""
 
+from __future__ import annotations
+
 from itertools import pairwise
 
 import numpy as np

@@ -1,5 +1,7 @@
 """Stock voices and their mixes."""
 
+from __future__ import annotations
+
 import pytest
 from hypothesis import given, strategies as st
 

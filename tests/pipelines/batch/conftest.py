@@ -1,5 +1,7 @@
 """Running echo over small manifests, in the way a user's command does."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,5 +1,7 @@
 """The lease: one driver per OUT, a dead one does not block, a living one is named."""
 
+from __future__ import annotations
+
 import json
 import time
 from pathlib import Path

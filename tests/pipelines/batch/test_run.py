@@ -1,5 +1,7 @@
 """A run from its manifest to what is published, and every way it can be interrupted and gone on with."""
 
+from __future__ import annotations
+
 import json
 import os
 import signal

@@ -1,5 +1,7 @@
 """Units: what is wanted, how it is cut, and that an untouched unit stays as it was."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
 

@@ -1,5 +1,7 @@
 """What the design needs of an S3 store, shown on the real server by the very client we use."""
 
+from __future__ import annotations
+
 import concurrent.futures
 import errno
 import hashlib

@@ -1,5 +1,7 @@
 """`wavemill dev`: services come up once, are found again, and only they are stopped."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess

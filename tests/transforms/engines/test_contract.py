@@ -1,5 +1,7 @@
 """What every engine promises, held against every engine there is, with its real weights."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from collections.abc import Sequence

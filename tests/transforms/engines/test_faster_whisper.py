@@ -1,5 +1,7 @@
 """Whisper on real speech: what is said is heard, nothing is dropped, and what cannot work is refused at once."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise

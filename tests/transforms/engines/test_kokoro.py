@@ -1,5 +1,7 @@
 """Kokoro: voices, mixes, languages, speed, and texts longer than its model takes."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from typing import Any

@@ -1,5 +1,7 @@
 """Piper: repeatable by its seed, on a graph that was made to take its noise from outside."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

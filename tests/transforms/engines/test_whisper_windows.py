@@ -1,5 +1,7 @@
 """Windows: all speech is in one of them once, none is too long, and every word finds its place again."""
 
+from __future__ import annotations
+
 from itertools import pairwise
 
 import numpy as np
