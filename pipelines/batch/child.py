@@ -43,10 +43,10 @@ def main() -> int:
     room.listen(emit)
     here: room.Room | None = None
     try:
-        here = room.room_for(job_json)
-        emit({"ready": True})
         from pipelines.batch.beam import run_local
 
+        here = room.room_for(job_json)
+        emit({"ready": True})
         run_local(job_json, refs)
     except BaseException as error:
         cause = (here.error if here else None) or error
