@@ -1,6 +1,6 @@
 # Every target makes .venv when it is missing, and installs again when pyproject.toml or constraints.txt changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast check format bench constraints clean
+.PHONY: help demo test fast check format bench prove-resume constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -9,7 +9,7 @@ INSTALLED := $(VENV)/.installed
 export PYTHONSAFEPATH := 1
 
 help:  ## this list
-	@sed -n 's/^\([a-z]*\): .*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-18s%s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\): .*## \(.*\)/make \1|\2/p' Makefile | while IFS='|' read -r name text; do printf '%-18s%s\n' "$$name" "$$text"; done
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@found=; if ! test -x $(BIN)/pip; then \
@@ -48,6 +48,9 @@ format: $(INSTALLED)  ## mend what ruff can mend
 
 bench: $(INSTALLED)  ## measure, and write docs/performance.md
 	$(BIN)/python -m benchmarks
+
+prove-resume: $(INSTALLED)  ## kill real runs at random moments, compare with unbroken ones, and write docs/resume.md
+	$(BIN)/python -m benchmarks.resume 20
 
 constraints: $(INSTALLED)  ## pin anew: the newest versions that pyproject.toml allows
 	$(BIN)/python .ci/constraints.py

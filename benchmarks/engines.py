@@ -9,6 +9,7 @@ from the loaded engine to the last file or commit.
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -39,8 +40,12 @@ def prepare(folder: Path) -> None:
     run([*WAVEMILL, "run", "synthesize", str(folder / "texts.jsonl"), "-o", str(folder / "spoken"), "--format", "wav", "--quiet"])
     import pyarrow.parquet as pq
 
-    uris = pq.read_table(folder / "spoken/manifest.parquet").column("uri").to_pylist()
-    (folder / "clips.jsonl").write_text("".join(json.dumps({"audio": uri, "language": "en"}) + "\n" for uri in uris * 3))
+    clips = []
+    for uri in pq.read_table(folder / "spoken/manifest.parquet").column("uri").to_pylist():
+        for _ in range(2):  # each its own file, for equal rows would be made once
+            clips.append(folder / f"clip-{len(clips)}.wav")
+            shutil.copyfile(uri, clips[-1])
+    (folder / "clips.jsonl").write_text("".join(json.dumps({"audio": str(clip), "language": "en"}) + "\n" for clip in clips))
 
 
 def bare(kind: str, engine_name: str, source: str, out: str) -> None:
