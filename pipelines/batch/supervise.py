@@ -58,7 +58,7 @@ def work(job: Job, refs: Sequence[units.Ref], store: Store, scratch: Path, contr
     alone: list[units.Ref] = []
     empty_deaths = 0
     while left and control.reason is None:
-        child = _Child(job, list(left.values()), control, hear)
+        child = _Child(job, list(left.values()), scratch, control, hear)
         code = child.run()
         for unit in child.done:
             left.pop(unit, None)
@@ -89,7 +89,7 @@ def _one_by_one(job: Job, ref: units.Ref, store: Store, scratch: Path, control: 
     store.upload(target, name)
     serial = replace(job, work=name, serial=True)
     while left and control.reason is None:
-        child = _Child(serial, list(left.values()), control, hear)
+        child = _Child(serial, list(left.values()), scratch, control, hear)
         code = child.run()
         for unit in child.done:
             left.pop(unit, None)
@@ -117,8 +117,8 @@ def _cause(code: int) -> str:
 class _Child:
     """One child process from start to end: which units it opened and did not finish, and which it finished."""
 
-    def __init__(self, job: Job, refs: Sequence[units.Ref], control: Control, hear: Hear) -> None:
-        self.job, self.refs, self.control, self.hear = job, refs, control, hear
+    def __init__(self, job: Job, refs: Sequence[units.Ref], scratch: Path, control: Control, hear: Hear) -> None:
+        self.job, self.refs, self.scratch, self.control, self.hear = job, refs, scratch, control, hear
         self.opened: set[str] = set()
         self.done: set[str] = set()
         self.error: WavemillError | None = None
@@ -138,6 +138,7 @@ class _Child:
     def _run(self, log: IO[bytes]) -> int:
         receive, send = os.pipe()
         environment = {**os.environ, "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment["TMPDIR"] = str(self.scratch)  # what a killed child leaves goes with the driver's own
         with subprocess.Popen(
             [sys.executable, "-P", "-m", "pipelines.batch.child", str(send)],
             stdin=subprocess.PIPE,

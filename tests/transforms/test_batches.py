@@ -1,0 +1,234 @@
+"""Pieces of many items in one engine call: what sharing batches may not change, and what a batch's failure means."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from transforms import steps
+from transforms.engines.echo import EchoSpeech, EchoTranscript
+from transforms.errors import CODES, WavemillError, kind
+from transforms.records import Audio, Failure, Item, Outcome, Piece, Result, Work
+from transforms.steps import Flow, Stopped
+
+OPTIONS = EchoSpeech.Options(fail_on="fails", raise_on="raises")
+
+
+class Mirror(EchoSpeech):
+    """Also tells what it was given, so that a result shows whose it is, and remembers its batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        self.batches.append(texts_of(pieces))
+        made = super().run(pieces)
+        return [Result({"said": text}) if isinstance(one, Result) else one for text, one in zip(texts_of(pieces), made, strict=True)]
+
+
+class Raising(Mirror):
+    """Raises its error over any batch with a bad piece in it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        made = super().run(pieces)
+        if "bad" in texts_of(pieces):
+            raise self.error
+        return made
+
+
+def texts_of(pieces: Sequence[Piece]) -> list[str]:
+    return [str(piece.inputs["text"]) for piece in pieces]
+
+
+def work(*texts: str, options: Any = OPTIONS) -> Work:
+    item = Item("k", "i", "synthesize", "echo", options, {})
+    return Work(item, [Piece({"text": text}, options, n) for n, text in enumerate(texts)])
+
+
+def told(flow: Flow) -> list[Any]:
+    """What was said of each item, or the code of its failure."""
+    return [[one.fields["said"] for one in w.payload.results] if isinstance(w, Work) else w.code for w in flow]
+
+
+@given(st.lists(st.lists(st.sampled_from(["a", "b", "fails", "raises"]), min_size=1, max_size=4), max_size=6), st.integers(1, 7))
+def test_an_item_gets_the_same_in_company_as_alone(texts: list[list[str]], most: int) -> None:
+    class Small(Mirror):
+        max_batch = most
+
+    flow: Flow = [work(*some) for some in texts]
+    together = told(steps.infer(flow, Small()))
+    assert together == [told(steps.infer([one], Mirror()))[0] for one in flow]
+    assert together == [some if not {"fails", "raises"} & set(some) else "engine_error" for some in texts]
+
+
+def test_a_failing_batch_is_halved_down_to_the_bad_piece() -> None:
+    engine = Raising(RuntimeError("cannot say that"))
+    found = steps.infer([work(*"abcdefgh"), work("i", "j"), work("bad"), work(*"klmno")], engine)
+    assert told(found) == [list("abcdefgh"), ["i", "j"], "engine_error", list("klmno")]
+    assert found[2] == Failure("engine_error", "echo: RuntimeError: cannot say that")
+    assert [len(batch) for batch in engine.batches] == [16, 8, 8, 4, 2, 2, 1, 1, 4]
+
+
+def test_memory_that_ran_out_on_one_piece_is_tried_again_by_the_next_run() -> None:
+    found = steps.infer([work("fine"), work("bad"), work("fine")], Raising(MemoryError("no more")))
+    assert told(found) == [["fine"], "out_of_memory", ["fine"]] and kind("out_of_memory") == "transient"
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("threads", [0, 2])
+def test_an_engine_that_blames_the_piece_fails_it_and_one_that_is_broken_raises(code: str, threads: int) -> None:
+    engine = Raising(WavemillError(code, "why", "text"))
+    flow: Flow = [work("fine"), work("bad"), work("fine")]
+    with ThreadPoolExecutor(threads or 1) as pool:
+        if kind(code) in ("item", "transient"):
+            found = steps.infer(flow, engine, pool if threads else None)
+            assert told(found) == [["fine"], code, ["fine"]] and found[1] == Failure(code, "why", "text")
+        else:
+            with pytest.raises(WavemillError) as caught:
+                steps.infer(flow, engine, pool if threads else None)
+            assert caught.value.code == code
+
+
+@pytest.mark.parametrize("answer", ["too few", "too many", "none"])
+def test_an_engine_that_loses_count_loses_and_shifts_nothing(answer: str) -> None:
+    class Careless(Mirror):
+        def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+            made = super().run(pieces)
+            wrong: dict[str, Any] = {"too few": made[1:], "too many": [*made, made[0]], "none": None}
+            return wrong[answer] if "odd" in texts_of(pieces) else made
+
+    found = steps.infer([work("one"), work("two", "odd"), work("three", "four"), work("odd"), work("five")], Careless())
+    assert told(found) == [["one"], "engine_error", ["three", "four"], "engine_error", ["five"]]
+
+
+class Listener(EchoTranscript):
+    """Remembers the batches it heard."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[Piece]] = []
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        self.batches.append(list(pieces))
+        return super().run(pieces)
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 30)), max_size=25), st.integers(1, 6), st.sampled_from([0.0, 1.0, 2.5]))
+def test_batches_hold_pieces_of_many_items_but_never_two_sets_of_options(wanted: list[tuple[int, int]], most: int, most_s: float) -> None:
+    class Limited(Listener):
+        max_batch, max_batch_s = most, most_s
+
+    def fits(batch: list[Piece]) -> bool:
+        """Whether the batch is within every limit; a single piece always is."""
+        short = not most_s or sum(map(steps.audio_s, batch)) <= most_s
+        return len(batch) == 1 or (len(batch) <= most and short and len({piece.options.seed for piece in batch}) == 1)
+
+    options = [EchoTranscript.Options(seed=seed) for seed in (0, 1)]
+    flow: Flow = []
+    for seed, eighths in wanted:
+        item = Item("k", "i", "transcribe", "echo", options[seed], {})
+        # the second of two equal options is another object, as rows of another unit have it
+        piece = Piece({"audio": Audio(np.zeros((1, 2000 * eighths), np.float32), 16000)}, options[seed].model_copy(), 0)
+        flow.append(Work(item, [piece]))
+    engine, reported = Limited(), list[Piece]()
+    steps.infer(flow, engine, on_pieces=lambda batch, _: reported.extend(batch))
+    given = [id(piece) for one in flow if isinstance(one, Work) for piece in one.payload]
+    assert [id(piece) for batch in engine.batches for piece in batch] == given == [id(piece) for piece in reported]
+    assert all(map(fits, engine.batches))
+    assert not any(fits([*one, after[0]]) for one, after in zip(engine.batches, engine.batches[1:], strict=False)), (
+        "each is as large as may be"
+    )
+
+
+class Guesser(Mirror):
+    """Says what it was told of language and mood, and guesses both."""
+
+    carry = ("language", "mood")
+
+    class Options(EchoSpeech.Options):
+        mood: str | None = None
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        guess = {"language": "xx", "mood": "calm"}
+        said = [Result({"said": (piece.options.language, piece.options.mood), **guess}) for piece in pieces]
+        return [new if isinstance(one, Result) else one for one, new in zip(super().run(pieces), said, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("given", "first", "others", "calls"),
+    [
+        ({}, (None, None), ("xx", "calm"), 2),
+        ({"language": "fr"}, ("fr", None), ("fr", "calm"), 2),
+        ({"language": "fr", "mood": "gay"}, ("fr", "gay"), ("fr", "gay"), 1),
+    ],
+)
+def test_the_first_piece_fixes_for_the_others_what_the_user_left_open(given: dict[str, str], first: Any, others: Any, calls: int) -> None:
+    engine, options = Guesser(), Guesser.Options.parse(given)
+    found = steps.infer([work(*"abc"[:n], options=options) for n in (3, 1, 2)], engine)
+    assert told(found) == [[first, others, others], [first], [first, others]]
+    assert len(engine.batches) == calls, "and the others share a batch again"
+
+
+def test_an_item_whose_first_piece_fails_is_that_failure_and_its_others_are_not_tried() -> None:
+    engine, options = Guesser(), Guesser.Options(fail_on="fails")
+    bad, good = steps.infer([work("fails", "x", "y", options=options), work("a", "b", options=options)], engine)
+    assert isinstance(bad, Failure) and isinstance(good, Work) and len(good.payload.results) == 2
+    assert engine.batches == [["fails", "a"], ["b"]]
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_stop_ends_the_work_within_the_piece_at_hand(threads: int) -> None:
+    stop = threading.Event()
+
+    class Slow(Mirror):
+        max_batch = 1
+
+        def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+            made = super().run(pieces)
+            stop.set()
+            return made
+
+    engine = Slow()
+    with ThreadPoolExecutor(threads or 1) as pool, pytest.raises(Stopped):
+        steps.infer([work(str(n)) for n in range(50)], engine, pool if threads else None, stop)
+    assert 1 <= len(engine.batches) <= max(1, threads)
+
+
+def test_a_failing_batch_is_not_split_further_after_a_stop() -> None:
+    stop = threading.Event()
+
+    class Failing(Raising):
+        def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+            stop.set()
+            return super().run(pieces)
+
+    engine = Failing(RuntimeError("bad"))
+    with pytest.raises(Stopped):
+        steps.infer([work("fine"), work("bad")], engine, stop=stop)
+    assert len(engine.batches) == 1
+
+
+def test_threads_that_finish_out_of_order_change_no_order() -> None:
+    class Uneven(Mirror):
+        max_batch = 1
+
+        def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+            time.sleep(0.03 - int(texts_of(pieces)[0]) / 1000)
+            return super().run(pieces)
+
+    spent_s: list[float] = []
+    with ThreadPoolExecutor(8) as pool:
+        flow: Flow = [work(str(n), str(n + 1)) for n in range(0, 24, 2)]
+        found = steps.infer(flow, Uneven(), pool, on_pieces=lambda _, seconds: spent_s.append(seconds))
+    assert told(found) == [[str(n), str(n + 1)] for n in range(0, 24, 2)]
+    assert sum(one.payload.seconds for one in found if isinstance(one, Work)) == pytest.approx(sum(spent_s))
