@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import duckdb
@@ -40,6 +42,7 @@ SCHEMA = pa.schema(
     ],
     metadata={"wavemill.parts": "1"},
 )
+_NAMES = pa.schema([("name", pa.string())])
 _COLUMNS = ("duration_s", "text", "language")
 
 
@@ -68,37 +71,50 @@ def encode(items: Sequence[Item], outcomes: Sequence[Outcome], seconds: Sequence
             row["outputs"] = outputs
             if row["duration_s"] is None and outputs:
                 row["duration_s"] = outputs[0]["duration_s"]
-            row["fields"] = json.dumps(fields, ensure_ascii=False, sort_keys=True) if fields else None
+            row["fields"] = _to_json(fields) if fields else None
         rows.append(row)
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), buffer, compression="zstd", write_statistics=False)
     return buffer.getvalue()
 
 
+def _to_json(fields: dict[str, object]) -> str:
+    """JSON that any reader takes: it has no infinity, which is what the loudness of silence is."""
+    known = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in fields.items()}
+    return json.dumps(known, ensure_ascii=False, sort_keys=True)
+
+
 def view(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> None:
-    """A view `parts` of every committed row, with `part` (the file's name), and a table `blobs` of what is stored."""
-    paths = store.fetch([entry.url for entry in store.entries("parts") if entry.url.endswith(".parquet")], scratch)
+    """A view `parts` of every committed row, with `part` (the file's name), and a table `winners`: one of them for each key."""
+    paths = store.fetch(sorted(name for name in store.names("parts") if name.endswith(".parquet")), scratch)
     if paths:
+        files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
         con.execute(
-            f"CREATE OR REPLACE TEMP VIEW parts AS SELECT *, parse_filename(filename) AS part FROM read_parquet({[str(p) for p in paths]!r}, filename=true)"
+            f"CREATE OR REPLACE TEMP VIEW parts AS SELECT *, parse_filename(filename) AS part FROM read_parquet([{files}], filename=true)"
         )
     else:
         con.register("no_parts", SCHEMA.empty_table())
         con.execute("CREATE OR REPLACE TEMP VIEW parts AS SELECT *, '' AS part FROM no_parts")
-    names = pa.table({"name": pa.array([entry.url for entry in store.entries("blobs")], pa.string())})
-    con.register("blob_names", names)
-    con.execute("CREATE OR REPLACE TEMP TABLE blobs AS SELECT name FROM blob_names")
+    con.register("blob_names", pa.RecordBatchReader.from_batches(_NAMES, _batches(store.names("blobs"))))
+    # by digest, for a million names would fill the memory
+    con.execute("CREATE OR REPLACE TEMP TABLE blobs AS SELECT md5_number(name) AS digest FROM blob_names")
     con.unregister("blob_names")
     # A success whose blob is gone is no success. Of two rows for a key a success beats a failure; of two successes the
     # first by part name wins, of two failures the later try.
     con.execute("""
         CREATE OR REPLACE TEMP TABLE gone AS
-        SELECT DISTINCT key, part FROM (SELECT key, part, unnest(outputs).uri AS name FROM parts WHERE status = 'done')
-        ANTI JOIN blobs USING (name)
+        SELECT DISTINCT key, part FROM (SELECT key, part, md5_number(unnest(outputs).uri) AS digest FROM parts WHERE status = 'done')
+        ANTI JOIN blobs USING (digest)
     """)
+    con.execute("DROP TABLE blobs")
     con.execute("""
         CREATE OR REPLACE TEMP TABLE winners AS
         SELECT key, status, code, n, part FROM parts ANTI JOIN gone USING (key, part)
         QUALIFY row_number() OVER (
             PARTITION BY key ORDER BY status = 'done' DESC, CASE WHEN status = 'done' THEN part END, n DESC, part) = 1
     """)
+
+
+def _batches(names: Iterator[str]) -> Iterator[pa.RecordBatch]:
+    while some := list(islice(names, 65_536)):
+        yield pa.record_batch([pa.array(some, pa.string())], schema=_NAMES)

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from pipelines.batch import plan as plans, publish as publishing, snapshot as snapshots
+from pipelines.batch.export import manifest_rows
 from pipelines.batch.lease import DRIVER, Lease, require_free
 from sinks import parts
 from transforms.errors import WavemillError
@@ -19,7 +20,8 @@ YOUNG_S = 86_400.0
 
 
 def clean(out: str, settings: Settings, dry: bool = False, young_s: float = YOUNG_S) -> dict[str, int]:
-    """Rewrite parts and plan to the snapshot's keys, then drop blobs that no part names and that are older than `young_s`.
+    """Rewrite parts and plan to the snapshot's keys, then drop blobs that neither a part nor the
+    published manifest names and that are older than `young_s`.
 
     Needs every lease free and a published manifest: raises `lease_held` or `bad_usage`.
     """
@@ -56,5 +58,8 @@ def _rewrite(store: Store, scratch: Path, old_parts: list[str], dry: bool, young
         named = {name for (name,) in con.execute(f"SELECT unnest(outputs).uri FROM read_parquet('{target}')").fetchall()}
     if not dry:
         store.upload(target, f"parts/compact-{secrets.token_hex(8)}.parquet")
+    # a run with other options that is not finished has a snapshot of its own: what is published stays whole until then
+    for row in manifest_rows(store, ["outputs"]):
+        named.update("blobs/" + output["uri"].rpartition("/blobs/")[2] for output in row["outputs"] or ())
     limit_s = time.time() - young_s
     return [entry for entry in store.entries("blobs") if entry.url not in named and entry.modified_s < limit_s]

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
+from pipelines.batch import plan as plans
 from pipelines.batch.export import manifest_rows
 from transforms import storage
 from transforms.errors import WavemillError
+from transforms.operations import operation
 from transforms.options import AudioOptions
 from transforms.records import Audio
 from transforms.settings import Settings
@@ -74,6 +76,9 @@ def join(out: str, target: str, settings: Settings, pause_s: float, options: Aud
 
 
 def _audio_uris(store: Store) -> list[str]:
+    name = plans.require_stored(store)["spec"]["operation"]
+    if operation(name).output != "audio":
+        raise WavemillError("bad_usage", f"{store.url} is an OUT of {name}, which makes no audio", "out")
     uris, without = [], []
     for row in manifest_rows(store, ["id", "status", "uri"]):
         if row["status"] == "done" and row["uri"]:

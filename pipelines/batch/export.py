@@ -43,7 +43,8 @@ def export(out: str, target: str, pattern: str, settings: Settings) -> int:
             continue
         given = json.loads(row["input"]) if "{" in row["input"] else {}
         for output in row["outputs"]:
-            name = _name(pattern, {**given, **row, "ext": output["format"], "name": output["name"]})
+            own = {"id": row["id"], "index": row["index"], "key": row["key"], "ext": output["format"], "name": output["name"]}
+            name = _name(pattern, {**given, **own, "language": row["language"] or given.get("language")})
             twin = names.setdefault(name.casefold(), (name, output["uri"]))
             if twin != (name, output["uri"]):
                 raise WavemillError(
@@ -59,7 +60,7 @@ def _name(pattern: str, fields: dict[str, Any]) -> str:
     try:
         wanted = {field for _, field, _, _ in Formatter().parse(pattern) if field is not None}
         # A value is one path segment: only the pattern itself makes folders.
-        values = {field: str(fields[field]).replace("/", "_") if isinstance(fields[field], str) else fields[field] for field in wanted}
+        values = {field: value if isinstance(value := fields[field], int | float) else str(value).replace("/", "_") for field in wanted}
         name = pattern.format(**values)
     except KeyError as error:
         raise WavemillError(
@@ -68,7 +69,7 @@ def _name(pattern: str, fields: dict[str, Any]) -> str:
     except (ValueError, IndexError) as error:
         raise WavemillError("bad_usage", f"--name {pattern!r}: {error}", "name") from None
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or not path.name or "\0" in name:
+    if path.is_absolute() or ".." in path.parts or not path.name or name.endswith("/") or "\0" in name:
         raise WavemillError("bad_usage", f"--name {pattern!r} gives {name!r}, outside the folder", "name")
     return name
 

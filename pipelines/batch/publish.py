@@ -69,9 +69,9 @@ def count(con: duckdb.DuckDBPyConnection) -> Counts:
         SELECT CASE WHEN s.code IS NOT NULL THEN 'failed' ELSE coalesce(w.status, 'missing') END AS status,
                coalesce(s.code, w.code) AS code, count(*) FROM snapshot s LEFT JOIN winners w USING (key) GROUP BY 1, 2 ORDER BY 2
     """).fetchall()
-    (audio,) = con.execute(
-        "SELECT coalesce(sum(p.duration_s), 0) FROM parts p SEMI JOIN winners w USING (key, part) WHERE p.status = 'done'"
-    ).fetchall()
+    (audio,) = con.execute("""
+        SELECT coalesce(sum(duration_s), 0) FROM parts SEMI JOIN winners USING (key, part) SEMI JOIN snapshot USING (key) WHERE status = 'done'
+    """).fetchall()
     return Counts(
         rows=sum(n for _, _, n in found),
         done=sum(n for status, _, n in found if status == "done"),
@@ -109,7 +109,7 @@ def _write(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> None:
     with failures.open("w", encoding="utf-8") as file:
         for batch in rows.to_arrow_reader(8192):
             for row in batch.to_pylist():
-                given = json.loads(row.pop("input"))
+                given = json.loads(row.pop("input") or "{}")  # of a line that is not even text nothing is kept
                 original = given if isinstance(given, dict) else {"row": given}
                 file.write(json.dumps({**original, **row}, ensure_ascii=False) + "\n")
     store.upload(failures, FAILURES)

@@ -44,12 +44,14 @@ class Snapshot:
 def connect(scratch: Path) -> duckdb.DuckDBPyConnection:
     """DuckDB within bounded memory, spilling to `scratch`."""
     config: dict[str, str | bool | int | float | list[str]] = {
-        "memory_limit": "400MB",
+        "memory_limit": "550MB",
         "temp_directory": str(scratch / "duckdb"),
         "threads": 2,
         "preserve_insertion_order": True,
     }
-    return duckdb.connect(config=config)
+    con = duckdb.connect(config=config)
+    con.execute("SET enable_progress_bar = false")
+    return con
 
 
 def _path(name: str) -> str:
