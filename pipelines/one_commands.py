@@ -41,6 +41,8 @@ def command(name: str) -> click.Command:
         lines += [f"wavemill {spelled} *.mp3 -o results/", f"wavemill {spelled} - < talk.mp3"]
     others = [click.Option([f"--{other}", f"input_{other}"], required=True, help=f"The {other}.") for other in list(row.inputs)[1:]]
     what = "A file, - for standard output" + (", or a folder." if row.inputs[row.main_input] == "audio" else ".")
+    if row.output == "stems":
+        what = "A file or a folder; each stem's name is put before the suffix."
     output = click.Option(["-o", "--output"], help=what)
     help = f"{row.summary} For one item or a few; `wavemill run {spelled}` is for many.\n\n\b\nExamples:\n  " + "\n  ".join(lines)
     params = [*arguments, *others, output, *run_flags.place_flags(), *run_flags.show_flags(), *flags.engine_flags(row)]
@@ -68,10 +70,14 @@ def _act(row: Operation, params: dict[str, Any]) -> None:
 
 def _targets(row: Operation, names: list[str], output: str | None, values: dict[str, Any], model: type[Options]) -> list[Target]:
     """Where outputs go; the options that this decides are put into `values`."""
-    if row.output == "audio":
+    if row.output in ("audio", "stems"):
+        if row.output == "stems" and output == STDOUT:
+            raise click.UsageError("several files are made, which do not fit into standard output")
         found = targets.for_audio(names, output, values.get("format"), get_args(AudioFormat))
         values["format"] = found[0].format
         return found
+    if row.output == "data":
+        return targets.for_text(names, output, [], targets.DATA_FORMATS)
     asked = [part.strip() for part in str(values.get("formats", "")).split(",") if part.strip()]
     found = targets.for_text(names, output, asked)
     if "formats" in model.model_fields:
@@ -104,8 +110,13 @@ def _work(
                 say(f"wavemill: {outcome.code}: {'' if len(names) == 1 else name + ': '}{outcome.detail}")
                 continue
             mine = wanted[each * index : each * (index + 1)]
-            for target in mine:
-                _write(target, outcome, settings, as_json)
+            if row.output == "stems":
+                stems = [(targets.for_stem(mine[0], name), output.data) for name, output in outcome.outputs.items()]
+            else:
+                stems = [(target, _content(target.format, outcome)) for target in mine]
+            mine = [target for target, _ in stems]
+            for target, data in stems:
+                _write(target, data, settings, as_json)
             reports.append(_report(name, mine, outcome))
             if not quiet and not as_json and reports[-1]["paths"]:
                 say(f"{', '.join(reports[-1]['paths'])}: {_describe(outcome, time.monotonic() - began_s)}")
@@ -131,10 +142,9 @@ def _audio_s(result: Result) -> float | None:
     return next((output.duration_s for output in result.outputs.values() if output.duration_s), result.fields.get("duration_s"))
 
 
-def _write(target: Target, result: Result, settings: Settings, as_json: bool) -> None:
+def _write(target: Target, data: bytes, settings: Settings, as_json: bool) -> None:
     from transforms.storage import Store, canonical
 
-    data = _content(target.format, result)
     if target.path is None:
         if not as_json:
             click.echo(data.decode().rstrip("\n"))

@@ -10,6 +10,7 @@ from pathlib import PurePosixPath
 import click
 
 TEXT_FORMATS = ("txt", "json", "srt", "vtt", "tsv")
+DATA_FORMATS = ("json",)
 STDOUT = "-"
 
 
@@ -42,20 +43,30 @@ def for_audio(names: Sequence[str], output: str | None, format: str | None, know
     return [Target(format or "mp3", output)]
 
 
-def for_text(names: Sequence[str], output: str | None, formats: Sequence[str]) -> list[Target]:
-    """Targets, as many as `formats` for each input when they go to a folder. Raises `UsageError`."""
+def for_text(names: Sequence[str], output: str | None, formats: Sequence[str], known: Sequence[str] = TEXT_FORMATS) -> list[Target]:
+    """Targets, as many as `formats` for each input when they go to a folder; the usual format is the first one `known`.
+
+    Raises `UsageError`.
+    """
     if output is None and len(names) == 1 and not formats:
-        return [Target("txt", None)]
+        return [Target(known[0], None)]
     if output in (None, STDOUT) and len(names) == 1:
         if len(formats) > 1:
             raise click.UsageError("one format at a time can be printed; give -o DIR")
-        return [Target(formats[0] if formats else "txt", STDOUT)]
+        return [Target(formats[0] if formats else known[0], STDOUT)]
     assert output or len(names) > 1
     if output and output != STDOUT and len(names) == 1 and not is_folder(output) and suffix(output):
-        if suffix(output) not in TEXT_FORMATS:
-            raise click.UsageError(f"{output}: the name must end in .{', .'.join(TEXT_FORMATS)}, or be a folder")
+        if suffix(output) not in known:
+            raise click.UsageError(f"{output}: the name must end in .{', .'.join(known)}, or be a folder")
         return [Target(suffix(output), output)]
-    return _in_folder(names, output, formats or ["txt"])
+    return _in_folder(names, output, formats or [known[0]])
+
+
+def for_stem(target: Target, name: str) -> Target:
+    """The target of one of several outputs: `song.mp3` is `song.vocals.mp3` for the stem `vocals`."""
+    assert target.path is not None
+    stem, dot, ending = target.path.rpartition(".")
+    return Target(target.format, f"{stem}.{name}{dot}{ending}")
 
 
 def _in_folder(names: Sequence[str], output: str | None, formats: Sequence[str]) -> list[Target]:

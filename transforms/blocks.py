@@ -16,8 +16,8 @@ from transforms.records import Audio
 
 Block = np.ndarray[Any, np.dtype[Any]]
 BLOCK_FRAMES = 1 << 16
-SPILL_BYTES = 64 << 20
-"""Audio over this many bytes of float32 (ten minutes at 24 kHz mono) goes to disk."""
+SPILL_BYTES = 4 << 20
+"""Audio over this many bytes of float32 (44 s at 24 kHz mono) goes to disk: a unit holds many items, an item many pieces."""
 
 
 def cut(samples: Block) -> Iterator[Block]:
@@ -69,6 +69,13 @@ def resample(blocks: Iterable[Block], from_hz: int, to_hz: int, channels: int) -
     made = stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)
     if len(made):
         yield made.reshape(-1, channels).T
+
+
+def spill(audio: Audio) -> Audio:
+    """The same audio, on disk when it is large."""
+    if isinstance(audio.samples, np.memmap) or audio.samples.nbytes <= SPILL_BYTES:
+        return audio
+    return gather((audio.samples,), audio.rate_hz, audio.channels)
 
 
 def gather(blocks: Iterable[Block], rate_hz: int, channels: int, spill_dir: Path | None = None, spill_bytes: int = SPILL_BYTES) -> Audio:

@@ -28,6 +28,9 @@ ENGINES: dict[str, dict[str, str]] = {
         "faster-whisper": "transforms.engines.faster_whisper:FasterWhisper",
         "echo": "transforms.engines.echo:EchoTranscript",
     },
+    "convert": {
+        "pyav": "transforms.engines.pyav:PyAV",
+    },
 }
 
 
@@ -58,11 +61,15 @@ class Engine:
     streaming: ClassVar[bool] = False
     cloning: ClassVar[bool] = False
     rate_hz: ClassVar[int] = 0
+    """Rate of the audio it takes and makes; 0 is the source's own."""
     channels: ClassVar[int] = 1
+    """Channels of the audio it takes and makes; 0 is as many as the source has."""
     max_chars: ClassVar[int] = 0
     """Longest text piece, in characters after preparation."""
     max_s: ClassVar[float] = 0.0
-    """Longest audio piece, in seconds."""
+    """Longest audio piece, in seconds; 0 is no limit."""
+    overlap_s: ClassVar[float] = 0.0
+    """How far each piece reaches into the last one, for engines whose output runs along their input."""
     max_batch: ClassVar[int] = 1
     """Most pieces in one `run`."""
     max_batch_s: ClassVar[float] = 0.0

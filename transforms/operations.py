@@ -36,11 +36,14 @@ class OperationModule(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A row: `inputs` maps each input's name to `text` or `audio`; the first is the one that is split and measured."""
+    """A row: `inputs` maps each input's name to `text` or `audio`; the first is the one that is split and measured.
+
+    `output` is what is made: audio, `stems` (several audio outputs), text with its captions, or `data` (fields alone).
+    """
 
     name: str
     inputs: Mapping[str, Literal["text", "audio"]]
-    output: Literal["audio", "text"]
+    output: Literal["audio", "stems", "text", "data"]
     unit: Literal["char", "audio_s"]
     default_engine: str
     summary: str
@@ -75,6 +78,15 @@ OPERATIONS: dict[str, Operation] = {
             default_engine="faster-whisper",
             summary="Write down what is said.",
             example="wavemill transcribe talk.mp3 -o talk.srt",
+        ),
+        Operation(
+            name="convert",
+            inputs={"audio": "audio"},
+            output="audio",
+            unit="audio_s",
+            default_engine="pyav",
+            summary="Change format, bitrate, rate, channels or loudness.",
+            example="wavemill convert talk.wav -o talk.mp3 --bitrate 128 --loudness -16",
         ),
     )
 }

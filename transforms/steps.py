@@ -206,7 +206,7 @@ class _Call:
             outcomes = self.engine.run(batch)
             if len(outcomes) != len(batch):
                 raise RuntimeError(f"{self.engine.name} gave {len(outcomes)} outcomes for {len(batch)} pieces")
-            return outcomes
+            return [_spilled(outcome) for outcome in outcomes]
         except WavemillError as error:
             if error.kind in ("system", "usage"):
                 raise
@@ -219,6 +219,15 @@ class _Call:
             return [failure]
         half = len(batch) // 2
         return self._bisect(batch[:half]) + self._bisect(batch[half:])
+
+
+def _spilled(outcome: Outcome) -> Outcome:
+    """Large audio waits on disk for the item's other pieces."""
+    if isinstance(outcome, Failure) or not any(isinstance(output, Audio) for output in outcome.outputs.values()):
+        return outcome
+    from transforms.blocks import spill
+
+    return Result(outcome.fields, {name: spill(o) if isinstance(o, Audio) else o for name, o in outcome.outputs.items()})
 
 
 def join(works: Flow, operation: Operation, engine: Engine) -> Flow:

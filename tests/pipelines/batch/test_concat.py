@@ -39,7 +39,7 @@ def join(runner: Runner, target: str | Path, pause_s: float = 0.5, **options: An
 
 def read(target: str | Path) -> Audio:
     with open_input(str(target)) as opened:
-        return codec.decode(opened.file)
+        return codec.decode(opened.file, None, None, 3600)
 
 
 def sounds_s(audio: Audio) -> list[float]:
@@ -67,9 +67,10 @@ def test_without_pause_or_loudness_the_samples_are_those_of_the_parts(story: Run
 @pytest.mark.parametrize("format", ["wav", "flac", "mp3", "ogg", "opus", "m4a", "aac"])
 def test_the_whole_is_as_long_as_its_parts_and_pauses(story: Runner, tmp_path: Path, format: str) -> None:
     joined = join(story, tmp_path / f"story.{format}", 0.25)
-    expected = pytest.approx(sum(LENGTHS_S) + 5 * 0.25, abs=0.05)
-    assert joined.duration_s == expected
-    assert read(tmp_path / f"story.{format}").duration_s == expected
+    expected_s = sum(LENGTHS_S) + 5 * 0.25
+    assert joined.duration_s == pytest.approx(expected_s, abs=0.05)
+    padding_s = 0.085 if format == "aac" else 0.05  # a bare AAC stream cannot say where its two frames of padding are
+    assert read(tmp_path / f"story.{format}").duration_s == pytest.approx(expected_s, abs=padding_s)
 
 
 @pytest.mark.parametrize(("format", "lufs", "true_peak"), [("wav", -16, -1), ("mp3", -16, -1), ("opus", -23, -3), ("m4a", -14, -2)])
@@ -83,14 +84,12 @@ def test_the_whole_has_the_loudness_that_was_asked_for_under_its_ceiling(
     assert (joined.lufs, joined.true_peak_dbtp) == (round(measured.lufs, 2), round(measured.true_peak_dbtp, 2)), "told as measured"
 
 
-def test_quiet_and_loud_rows_keep_their_difference(story: Runner, tmp_path: Path) -> None:
-    join(story, tmp_path / "soft.wav", loudness=-40)
-    join(story, tmp_path / "story.wav")
-    ratio = read(tmp_path / "story.wav").samples / np.where(
-        read(tmp_path / "soft.wav").samples == 0, np.inf, read(tmp_path / "soft.wav").samples
-    )
-    loud = np.abs(read(tmp_path / "story.wav").samples) > 0.1
-    assert ratio[loud].std() / ratio[loud].mean() < 0.01, "one gain for all"
+def test_quiet_and_loud_rows_keep_their_difference(runner: Runner) -> None:
+    runner.write([{"text": "same", "loudness": lufs, "piece_s": 1} for lufs in (-30, -20)])
+    runner.run()
+    join(runner, runner.folder / "story.wav", 0.0, loudness=-18)
+    soft, loud = np.split(read(runner.folder / "story.wav").samples[0], 2)
+    assert 20 * np.log10(loud.std() / soft.std()) == pytest.approx(10, abs=0.1)
 
 
 def test_a_row_without_audio_is_named_and_nothing_is_written(runner: Runner) -> None:
