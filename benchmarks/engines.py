@@ -30,7 +30,7 @@ def sentences() -> list[str]:
 
     rows = [json.loads(line)["text"] for line in (ROOT / "examples/story.jsonl").read_text().splitlines()]
     found = [sentence for row in rows for sentence in splitting.sentences(row, "en") if len(sentence) > 30]
-    return sorted(found, key=len, reverse=True)[:20]
+    return sorted(found, key=len, reverse=True)[:12]
 
 
 def prepare(folder: Path) -> None:

@@ -51,8 +51,11 @@ def read_inputs(row: Operation, params: dict[str, Any], folder: str) -> tuple[li
 def _read(path: str) -> str:
     from transforms.storage import open_input
 
-    with open_input(path) as opened:
-        return _decode(opened.file.read(), path)
+    try:
+        with open_input(path) as opened:
+            return _decode(opened.file.read(), path)
+    except WavemillError as error:
+        raise WavemillError("bad_usage", error.detail, "file") from error
 
 
 def _decode(data: bytes, name: str) -> str:

@@ -34,7 +34,7 @@ class Operations(Lazy):
             from pipelines.spec import PipelineSpec
 
             # what else the file lacks the line may give
-            args = [PipelineSpec.parse({"source": "", "out": ""}, file).row.name, *args]
+            args = [PipelineSpec.parse({"source": "-", "out": "-"}, file).row.name, *args]
         elif args and args[0].startswith("-") and args[0] not in ctx.help_option_names:
             raise click.UsageError(f"OPERATION comes first: {ctx.command_path} OPERATION SOURCE -o OUT", ctx)
         return super().parse_args(ctx, args)

@@ -20,8 +20,8 @@ class PipelineSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     operation: str
-    source: str
-    out: str
+    source: str = Field(min_length=1)
+    out: str = Field(min_length=1)
     engine: str = ""
     options: dict[str, Any] = Field(default_factory=dict)
     columns: dict[str, str] = Field(default_factory=dict, description="input or option = the manifest's column for it")
@@ -42,6 +42,8 @@ class PipelineSpec(BaseModel):
             if not (index.isdigit() and count.isdigit() and int(index) < int(count)):
                 raise ValueError("must be i/n with 0 <= i < n, as in 0/4")
             return (int(index), int(count))
+        if isinstance(value, list | tuple) and not (len(value) == 2 and 0 <= int(value[0]) < int(value[1])):
+            raise ValueError("must be [i, n] with 0 <= i < n, as in [0, 4]")
         return value
 
     @field_validator("max_failures", mode="before")

@@ -11,6 +11,11 @@ def name(key: str, output: Encoded) -> str:
     return f"blobs/{key[:2]}/{key}-{output.sha256[:12]}.{output.format}"
 
 
+def within(uri: str) -> str:
+    """The name in its OUT of the blob that a manifest names, wherever that OUT has been moved since."""
+    return f"blobs/{uri.rpartition('/blobs/')[2]}"
+
+
 def store(works: Flow, place: Store) -> Flow:
     """Write every output of every result. Payload: the `Result` with each output `Stored`, its URI relative to OUT."""
     files: dict[str, bytes] = {}

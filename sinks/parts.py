@@ -13,6 +13,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from transforms import sql
 from transforms.records import Failure, Item, Outcome
 from transforms.storage import Store
 
@@ -42,7 +43,7 @@ SCHEMA = pa.schema(
     ],
     metadata={"wavemill.parts": "1"},
 )
-_NAMES = pa.schema([("name", pa.string())])
+_NAMES = pa.schema([("name", pa.string()), ("bytes", pa.int64())])
 _COLUMNS = ("duration_s", "text", "language")
 
 
@@ -86,25 +87,27 @@ def _to_json(fields: dict[str, object]) -> str:
 
 def view(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> None:
     """A view `parts` of every committed row, with `part` (the file's name), and a table `winners`: one of them for each key."""
-    paths = store.fetch(sorted(name for name in store.names("parts") if name.endswith(".parquet")), scratch)
+    found = sorted(name for name, _ in store.sizes("parts") if name.endswith(".parquet"))
+    paths = [path for path in store.fetch(found, scratch) if _whole(path)]
     if paths:
-        files = ", ".join("'" + str(path).replace("'", "''") + "'" for path in paths)
+        files = ", ".join(map(sql.file, paths))
         con.execute(
             f"CREATE OR REPLACE TEMP VIEW parts AS SELECT *, parse_filename(filename) AS part FROM read_parquet([{files}], filename=true)"
         )
     else:
         con.register("no_parts", SCHEMA.empty_table())
         con.execute("CREATE OR REPLACE TEMP VIEW parts AS SELECT *, '' AS part FROM no_parts")
-    con.register("blob_names", pa.RecordBatchReader.from_batches(_NAMES, _batches(store.names("blobs"))))
+    con.register("blob_names", pa.RecordBatchReader.from_batches(_NAMES, _batches(store.sizes("blobs"))))
     # by digest, for a million names would fill the memory
-    con.execute("CREATE OR REPLACE TEMP TABLE blobs AS SELECT md5_number(name) AS digest FROM blob_names")
+    con.execute("CREATE OR REPLACE TEMP TABLE blobs AS SELECT md5_number(name) AS digest, bytes FROM blob_names")
     con.unregister("blob_names")
-    # A success whose blob is gone is no success. Of two rows for a key a success beats a failure; of two successes the
+    # A success whose blob is gone, or of another size, is no success. Of two rows for a key a success beats a failure; of two successes the
     # first by part name wins, of two failures the later try.
     con.execute("""
         CREATE OR REPLACE TEMP TABLE gone AS
-        SELECT DISTINCT key, part FROM (SELECT key, part, md5_number(unnest(outputs).uri) AS digest FROM parts WHERE status = 'done')
-        ANTI JOIN blobs USING (digest)
+        SELECT DISTINCT key, part
+        FROM (SELECT key, part, md5_number(o.uri) AS digest, o.bytes AS bytes FROM (SELECT key, part, unnest(outputs) AS o FROM parts WHERE status = 'done'))
+        ANTI JOIN blobs USING (digest, bytes)
     """)
     con.execute("DROP TABLE blobs")
     con.execute("""
@@ -115,6 +118,21 @@ def view(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> None:
     """)
 
 
-def _batches(names: Iterator[str]) -> Iterator[pa.RecordBatch]:
-    while some := list(islice(names, 65_536)):
-        yield pa.record_batch([pa.array(some, pa.string())], schema=_NAMES)
+def broken(store: Store, scratch: Path) -> list[str]:
+    """The part files that are cut short or garbage: nothing in them counts, and a run makes their units anew."""
+    found = sorted(name for name, _ in store.sizes("parts") if name.endswith(".parquet"))
+    return [name for name, path in zip(found, store.fetch(found, scratch), strict=True) if not _whole(path)]
+
+
+def _whole(path: Path) -> bool:
+    try:
+        pq.read_metadata(path)
+    except (pa.ArrowInvalid, OSError):
+        return False
+    return True
+
+
+def _batches(sizes: Iterator[tuple[str, int]]) -> Iterator[pa.RecordBatch]:
+    while some := list(islice(sizes, 65_536)):
+        names, numbers = zip(*some, strict=True)
+        yield pa.record_batch([pa.array(names, pa.string()), pa.array(numbers, pa.int64())], schema=_NAMES)

@@ -51,8 +51,8 @@ def list_audio(url: str) -> list[storage.Entry]:
 
 
 def storage_has_magic(url: str) -> bool:
-    """Whether the URL is a pattern; a name with brackets that exists is a name."""
-    if not any(mark in url for mark in "*?["):
+    """Whether the URL is a pattern; a name with brackets that exists is a name, and so is an address of the web with a query."""
+    if not any(mark in url for mark in "*?[") or storage.protocol(url) in ("http", "https"):
         return False
     return not (storage.is_local(url) and os.path.exists(url))
 

@@ -35,8 +35,11 @@ class Source:
     listing: list[storage.Entry] = field(default_factory=list)
 
 
-def open_source(url: str, operation: Operation, split: Literal["line", "paragraph", "file"], scratch: Path) -> Source:
-    """Open a manifest, a text (`-` is standard input), or a folder or glob of audio. Raises `bad_usage`."""
+def open_source(url: str, operation: Operation, split: Literal["line", "paragraph", "file"], scratch: Path, own: str = "") -> Source:
+    """Open a manifest, a text (`-` is standard input), or a folder or glob of audio, without what lies under `own`.
+
+    Raises `bad_usage`.
+    """
     name, kind = operation.main_input, operation.inputs[operation.main_input]
     try:
         if url == "-":
@@ -51,7 +54,7 @@ def open_source(url: str, operation: Operation, split: Literal["line", "paragrap
             path = _local(url, scratch, suffix)
             return Source(url, _digest(path), url.rpartition("/")[0], manifest.read(path, suffix))
         if kind == "audio" and (magic or suffix != ".txt"):
-            return _audio(url, name)
+            return _audio(url, name, own)
         path = _local(url, scratch, suffix)
         return Source(url, _digest(path), url.rpartition("/")[0], text.read(path, name, split))
     except WavemillError as error:
@@ -60,14 +63,11 @@ def open_source(url: str, operation: Operation, split: Literal["line", "paragrap
         raise
 
 
-def _audio(url: str, name: str) -> Source:
-    if not folder.storage_has_magic(url) and os.path.splitext(url)[1].lower() in folder.SUFFIXES:
-        parent, _, _ = url.rpartition("/")
-        found = [entry for entry in storage.list_folder(parent) if entry.url == url]
-        if not found:
-            raise WavemillError("input_not_found", f"{url}: no such file")
+def _audio(url: str, name: str, own: str) -> Source:
+    if not folder.storage_has_magic(url) and os.path.splitext(url.partition("?")[0])[1].lower() in folder.SUFFIXES:
+        found = [storage.look(url)]
     else:
-        found = folder.list_audio(url)
+        found = [entry for entry in folder.list_audio(url) if not (own and entry.url.startswith(own))]
     if not found:
         raise WavemillError("bad_usage", f"no audio file in {url}", "source")
     digest = hashlib.sha256("\n".join(f"{e.url} {e.version}" for e in found).encode()).hexdigest()

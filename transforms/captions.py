@@ -53,14 +53,22 @@ def make_cues(segments: Sequence[Mapping[str, Any]]) -> list[Cue]:
 def _tokens(segment: Mapping[str, Any]) -> list[Token]:
     """The segment's words, or, where it has none, its text with times in proportion to its letters."""
     words = segment.get("words") or ()
-    texts = [word["word"] for word in words]
-    if " ".join("".join(texts).split()) != segment["text"]:
-        texts = _TOKEN.findall(segment["text"])
+    texts, said = [word["word"] for word in words], _said(segment)
+    if texts and said != segment["text"]:
+        texts[0] = f"{segment['speaker']}: {texts[0].lstrip()}"
+    if " ".join("".join(texts).split()) != said:
+        texts = _TOKEN.findall(said)
     if len(texts) != len(words):
-        tokens = _spread(segment["text"], segment["start"], segment["end"])
+        tokens = _spread(said, segment["start"], segment["end"])
     else:
         tokens = [Token(text, word["start"], word["end"]) for text, word in zip(texts, words, strict=True)]
     return [part for token in tokens if token.text.strip() for part in _chopped(token)]
+
+
+def _said(segment: Mapping[str, Any]) -> str:
+    """A segment's text, after its speaker where one is known."""
+    text: str = segment["text"]
+    return f"{segment['speaker']}: {text}" if "speaker" in segment else text
 
 
 def _spread(text: str, start: float, end: float) -> list[Token]:
@@ -135,12 +143,12 @@ def _vtt(transcript: Mapping[str, Any]) -> str:
 
 
 def _tsv(transcript: Mapping[str, Any]) -> str:
-    rows = ((round(s["start"] * 1000), round(s["end"] * 1000), _line(s["text"])) for s in transcript["segments"])
+    rows = ((round(s["start"] * 1000), round(s["end"] * 1000), _line(_said(s))) for s in transcript["segments"])
     return "start\tend\ttext\n" + "".join(f"{start}\t{end}\t{text}\n" for start, end, text in rows)
 
 
 def _txt(transcript: Mapping[str, Any]) -> str:
-    return "".join(f"{_line(segment['text'])}\n" for segment in transcript["segments"])
+    return "".join(f"{_line(_said(segment))}\n" for segment in transcript["segments"])
 
 
 def _json(transcript: Mapping[str, Any]) -> str:

@@ -234,6 +234,16 @@ def _rows() -> Iterator[Model]:
         ("pt_BR-faber-medium", "CC0-1.0 (data)"),
     ):
         yield _piper(voice, licence)
+    yield Model(
+        id="speaker-encoder",
+        engine="speakers",
+        licence="Apache-2.0",
+        languages=("*",),
+        summary="tells voices apart, for diarization and for fitting voices, 1.4 M parameters",
+        files=(File("pretrained.pt", 17_090_379, "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e"),),
+        packages=(PackagePart("pypi", "Resemblyzer", "0.1.4", "resemblyzer/pretrained.pt", "pretrained.pt"),),
+        derive=Derived("transforms.speakers:build_encoder", 1, "pretrained.pt", "speaker-encoder.onnx"),
+    )
     yield _whisper(
         "base",
         "Systran/faster-whisper-base",

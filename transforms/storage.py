@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -62,6 +63,13 @@ def filesystem(url: str) -> Any:
     return _filesystem("file" if is_local(url) else protocol(url))
 
 
+def _input_filesystem(url: str) -> Any:
+    try:
+        return filesystem(url)
+    except WavemillError as error:
+        raise WavemillError("input_not_found", error.detail) from error
+
+
 def canonical(url: str, base: str = "") -> str:
     """An absolute path for local files, else the URL; a relative one is taken against `base` (a folder's URL)."""
     if "://" not in url and not os.path.isabs(url) and base:
@@ -106,11 +114,31 @@ def reading(url: str) -> Iterator[None]:
     except WavemillError:
         raise
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise WavemillError("input_not_found", f"{url}: no such file") from error
+        code, why = _answered(error)
+        raise WavemillError(code, f"{url}: {why}") from error
     except PermissionError as error:
         raise WavemillError("input_forbidden", f"{url}: permission denied") from error
     except _network_errors() as error:
         raise WavemillError("input_unavailable", f"{url}: {type(error).__name__}: {error}") from error
+
+
+def _answered(error: BaseException) -> tuple[str, str]:
+    """What a web server meant where fsspec says only that there is no file."""
+    if "aiohttp" in sys.modules:
+        from aiohttp import ClientError, ClientResponseError
+
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, ClientResponseError):
+                if cause.status in (401, 403):
+                    return "input_forbidden", f"the server answered {cause.status}"
+                if cause.status == 429 or cause.status >= 500:
+                    return "input_unavailable", f"the server answered {cause.status}"
+                break
+            if isinstance(cause, ClientError | TimeoutError):
+                return "input_unavailable", f"{type(cause).__name__}: {cause}"
+            cause = cause.__cause__ or cause.__context__
+    return "input_not_found", "no such file"
 
 
 def _raise_system(url: str, error: BaseException) -> NoReturn:
@@ -122,8 +150,8 @@ def _raise_system(url: str, error: BaseException) -> NoReturn:
 
 
 def _passes(error: BaseException) -> bool:
-    """Whether waiting may help: not for what is gone, forbidden or full."""
-    if isinstance(error, OSError) and error.errno in (*_FULL, errno.EROFS, errno.ENOTDIR):
+    """Whether waiting may help: not for what is gone, forbidden, full or no name."""
+    if isinstance(error, OSError) and error.errno in (*_FULL, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG):
         return False
     return isinstance(error, _network_errors()) and not isinstance(error, FileNotFoundError | PermissionError | FileExistsError)
 
@@ -152,10 +180,10 @@ def open_input(url: str) -> Iterator[Opened]:
     with reading(url):
         if is_local(url):
             with open(url.split("://", 1)[-1], "rb") as file:
-                stat = os.fstat(file.fileno())
-                yield Opened(file, f"{stat.st_size}-{stat.st_mtime}", stat.st_size)
+                seen = os.fstat(file.fileno())
+                yield Opened(file, f"{seen.st_size}-{seen.st_mtime}", seen.st_size)
         else:
-            fs = filesystem(url)
+            fs = _input_filesystem(url)
             info = fs.info(url)
             size = int(info.get("size") or 0)
             cached = "readahead" if size > (32 << 20) else "all"
@@ -166,7 +194,7 @@ def open_input(url: str) -> Iterator[Opened]:
 def look(url: str) -> Entry:
     """One file's entry, without opening it. Raises `input_not_found`, `input_forbidden` or `input_unavailable`."""
     with reading(url):
-        return _entry(url, filesystem(url).info(url))
+        return _entry(url, _input_filesystem(url).info(url))
 
 
 def list_folder(url: str, recursive: bool = False) -> list[Entry]:
@@ -174,7 +202,7 @@ def list_folder(url: str, recursive: bool = False) -> list[Entry]:
     with reading(url):
         if is_local(url):
             return _list_local(url.split("://", 1)[-1], recursive)
-        fs = filesystem(url)
+        fs = _input_filesystem(url)
         if recursive:
             found = list(fs.find(url, detail=True).values())
         else:
@@ -187,10 +215,13 @@ def list_folder(url: str, recursive: bool = False) -> list[Entry]:
 def glob(url: str) -> list[Entry]:
     """The files that a pattern with `*`, `?` or `[...]` names, by name."""
     with reading(url):
-        fs, scheme = filesystem(url), protocol(url)
+        fs, scheme = _input_filesystem(url), protocol(url)
         found = fs.glob(url, detail=True)
         prefix = "" if is_local(url) else f"{scheme}://"
-        return sorted((_entry(prefix + name, info) for name, info in found.items() if info["type"] == "file"), key=lambda e: e.url)
+        return sorted(
+            (_entry(name if "://" in name else prefix + name, info) for name, info in found.items() if info["type"] == "file"),
+            key=lambda e: e.url,
+        )
 
 
 def _entry(name: str, info: Mapping[str, Any]) -> Entry:
@@ -204,13 +235,21 @@ def _list_local(path: str, recursive: bool) -> list[Entry]:
     while folders:
         with os.scandir(folders.pop()) as entries:
             for entry in entries:
-                if entry.is_dir():
+                if entry.is_dir(follow_symlinks=False):
                     if recursive:
                         folders.append(entry.path)
-                else:
-                    stat = entry.stat()
-                    found.append(Entry(entry.path, stat.st_size, f"{stat.st_size}-{stat.st_mtime}", stat.st_mtime))
+                elif (seen := _stat(entry)) is not None:
+                    found.append(Entry(entry.path, seen.st_size, f"{seen.st_size}-{seen.st_mtime}", seen.st_mtime))
     return sorted(found, key=lambda entry: entry.url)
+
+
+def _stat(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """Of what is a file, also by a link; None of a link to nothing or to a folder, and of what has just gone."""
+    try:
+        found = entry.stat()
+    except OSError:
+        return None
+    return None if stat.S_ISDIR(found.st_mode) else found
 
 
 class Store:
@@ -223,6 +262,11 @@ class Store:
         self.url = canonical(url).rstrip("/") or "/"
         self.patience_s = patience_s
         self.local = Path(self.url) if is_local(self.url) else None
+        if self.local and "\\" in self.url and any(mark in self.url for mark in "*?["):
+            # no escape that DuckDB knows reads it
+            raise WavemillError("bad_usage", f"{self.url}: a folder's name cannot hold a backslash beside *, ? or [", "out")
+        if self.local and self.local.is_file():
+            raise WavemillError("bad_usage", f"{self.url} is a file; OUT is a folder", "out")
         self._fs = filesystem(self.url)
         self._made: set[str] = set()
 
@@ -267,7 +311,7 @@ class Store:
             self._made.add(folder)
         return path
 
-    def _write_local(self, name: str, data: bytes) -> None:
+    def _write_local(self, name: str, data: bytes, durable: bool = False) -> None:
         path = self._place(name)
         part = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp"
         try:
@@ -276,6 +320,8 @@ class Store:
                 view = memoryview(data)
                 while view:
                     view = view[os.write(handle, view) :]
+                if durable:
+                    os.fsync(handle)
             finally:
                 os.close(handle)
             os.replace(part, path)
@@ -284,9 +330,10 @@ class Store:
             Path(part).unlink(missing_ok=True)
             raise
 
-    def write(self, name: str, data: bytes) -> None:
+    def write(self, name: str, data: bytes, durable: bool = False) -> None:
+        """`durable`: on local disk the bytes outlive a power cut that comes after the file has its name."""
         if self.local:
-            self._writing(name, lambda: self._write_local(name, data))
+            self._writing(name, lambda: self._write_local(name, data, durable))
         else:
             self._writing(name, lambda: self._fs.pipe_file(self.path(name), data))
 
@@ -356,10 +403,10 @@ class Store:
         start = len(self.url) + 1
         return [Entry(e.url[start:], e.bytes, e.version, e.modified_s) for e in found if not e.url.endswith(".tmp")]
 
-    def names(self, name: str) -> Iterator[str]:
-        """As `entries`, the names alone and in no order: of a million files this holds a folder's at a time on local disk."""
+    def sizes(self, name: str) -> Iterator[tuple[str, int]]:
+        """As `entries`, names and bytes alone, in no order: of a million files a folder's at a time is held on local disk."""
         if not self.local:
-            yield from (entry.url for entry in self.entries(name))
+            yield from ((entry.url, entry.bytes) for entry in self.entries(name))
             return
         start = len(self.url) + 1
         folders = [self.path(name)]
@@ -367,10 +414,10 @@ class Store:
             try:
                 with os.scandir(folders.pop()) as found:
                     for entry in found:
-                        if entry.is_dir():
+                        if entry.is_dir(follow_symlinks=False):
                             folders.append(entry.path)
-                        elif not entry.name.endswith(".tmp"):
-                            yield entry.path[start:]
+                        elif not entry.name.endswith(".tmp") and (seen := _stat(entry)) is not None:
+                            yield entry.path[start:], seen.st_size
             except FileNotFoundError:
                 continue
             except OSError as error:

@@ -67,13 +67,13 @@ def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine:
     options: Any = item.options
     told = [result.fields for result in results]
     spoken = _language(told)
+    segments = [segment for piece, fields in zip(pieces, told, strict=True) for segment in _shifted(fields["segments"], piece.start_s)]
+    segments, spoke = _diarized(segments, pieces, told, options)
     transcript = {
         "text": join_texts((fields["text"] for fields in told), glue_of(spoken.get("language"))),
         "language": spoken.get("language"),
         "duration": round(sum(fields["duration_s"] for fields in told), 3),
-        "segments": [
-            segment for piece, fields in zip(pieces, told, strict=True) for segment in _shifted(fields["segments"], piece.start_s)
-        ],
+        "segments": segments,
     }
     fields = {
         "text": transcript["text"],
@@ -82,6 +82,7 @@ def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine:
         "duration_s": transcript["duration"],
         "segments": len(transcript["segments"]),
         **_quality(told),
+        **spoke,
     }
     outputs = {"transcript": _encoded(_as_json(transcript, options.timestamps), "json")}
     if options.formats:
@@ -89,6 +90,25 @@ def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine:
 
         outputs |= {format: _encoded(captions.write(transcript, format), format) for format in options.formats}
     return Result(fields, outputs)
+
+
+def _diarized(
+    segments: list[dict[str, Any]], pieces: Sequence[Piece], told: Sequence[Mapping[str, Any]], options: Any
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Segments with speakers and the fields `speakers` (how many) or `diarization_error`; untouched when nobody asked."""
+    if not getattr(options, "diarize", False):
+        return segments, {}
+    errors = [fields["diarization_error"] for fields in told if "diarization_error" in fields]
+    if errors:
+        return segments, {"diarization_error": errors[0]}
+    from transforms import diarize
+
+    windows = [w._replace(start=w.start + p.start_s, end=w.end + p.start_s) for p, f in zip(pieces, told, strict=True) for w in f["voices"]]
+    speech = [(a + p.start_s, b + p.start_s) for p, f in zip(pieces, told, strict=True) for a, b in f["speech"]]
+    found = diarize.turns(windows, speech, options.speakers)
+    if found:
+        segments = diarize.label(segments, found)
+    return segments, {"speakers": len({turn.speaker for turn in found})}
 
 
 def _language(told: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
@@ -136,7 +156,9 @@ def _shifted(segments: Sequence[Mapping[str, Any]], by_s: float) -> Iterator[dic
 
 
 def _as_json(transcript: Mapping[str, Any], timestamps: bool) -> str:
-    segments = [{name: segment[name] for name in ("start", "end", "text")} for segment in transcript["segments"]]
+    segments = [
+        {name: segment[name] for name in ("start", "end", "text", "speaker") if name in segment} for segment in transcript["segments"]
+    ]
     if timestamps:
         for shown, segment in zip(segments, transcript["segments"], strict=True):
             shown["words"] = [word | {"word": word["word"].strip()} for word in segment["words"]]

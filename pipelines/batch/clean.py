@@ -10,7 +10,8 @@ from pathlib import Path
 from pipelines.batch import plan as plans, publish as publishing, snapshot as snapshots
 from pipelines.batch.export import manifest_rows
 from pipelines.batch.lease import DRIVER, Lease, require_free
-from sinks import parts
+from sinks import blobs, parts
+from transforms import sql
 from transforms.errors import WavemillError
 from transforms.settings import Settings
 from transforms.storage import Entry, Store
@@ -53,13 +54,13 @@ def _rewrite(store: Store, scratch: Path, old_parts: list[str], dry: bool, young
         names = ", ".join(parts.SCHEMA.names)
         con.execute(f"""
             COPY (SELECT {names} FROM parts SEMI JOIN winners USING (key, part) SEMI JOIN (SELECT key FROM snapshot) s USING (key) ORDER BY key)
-            TO '{target}' (FORMAT parquet, COMPRESSION zstd)
+            TO {sql.literal(target)} (FORMAT parquet, COMPRESSION zstd)
         """)
-        named = {name for (name,) in con.execute(f"SELECT unnest(outputs).uri FROM read_parquet('{target}')").fetchall()}
+        named = {name for (name,) in con.execute(f"SELECT unnest(outputs).uri FROM read_parquet({sql.file(target)})").fetchall()}
     if not dry:
         store.upload(target, f"parts/compact-{secrets.token_hex(8)}.parquet")
     # a run with other options that is not finished has a snapshot of its own: what is published stays whole until then
     for row in manifest_rows(store, ["outputs"]):
-        named.update("blobs/" + output["uri"].rpartition("/blobs/")[2] for output in row["outputs"] or ())
+        named.update(blobs.within(output["uri"]) for output in row["outputs"] or ())
     limit_s = time.time() - young_s
     return [entry for entry in store.entries("blobs") if entry.url not in named and entry.modified_s < limit_s]

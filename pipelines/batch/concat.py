@@ -13,6 +13,7 @@ import numpy as np
 
 from pipelines.batch import plan as plans
 from pipelines.batch.export import manifest_rows
+from sinks import blobs
 from transforms import storage
 from transforms.errors import WavemillError
 from transforms.operations import operation
@@ -82,7 +83,7 @@ def _audio_uris(store: Store) -> list[str]:
     uris, without = [], []
     for row in manifest_rows(store, ["id", "status", "uri"]):
         if row["status"] == "done" and row["uri"]:
-            uris.append(row["uri"])
+            uris.append(store.path(blobs.within(row["uri"])))
         else:
             without.append(row["id"])
     if without:

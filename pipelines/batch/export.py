@@ -12,11 +12,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from pipelines.batch import publish as publishing
+from sinks import blobs
 from transforms import storage
 from transforms.errors import WavemillError
 from transforms.settings import Settings
 from transforms.storage import Store
 
+LONGEST_NAME = 255
 FIELDS = ("id", "index", "key", "ext", "name", "language")
 
 
@@ -69,13 +71,15 @@ def _name(pattern: str, fields: dict[str, Any]) -> str:
     except (ValueError, IndexError) as error:
         raise WavemillError("bad_usage", f"--name {pattern!r}: {error}", "name") from None
     path = PurePosixPath(name)
+    if any(len(part.encode(errors="surrogateescape")) > LONGEST_NAME for part in path.parts):
+        raise WavemillError("bad_usage", f"--name {pattern!r} gives a name of more than {LONGEST_NAME} bytes: {name[:40]}...", "name")
     if path.is_absolute() or ".." in path.parts or not path.name or name.endswith("/") or "\0" in name:
         raise WavemillError("bad_usage", f"--name {pattern!r} gives {name!r}, outside the folder", "name")
     return name
 
 
 def _copy(store: Store, folder: Store, name: str, uri: str) -> None:
-    data = store.read(uri[len(store.url) + 1 :])
+    data = store.read(blobs.within(uri))
     if data is None:
         raise WavemillError("incomplete", f"{uri} is gone; run again to make it anew")
     folder.write(name, data)

@@ -53,18 +53,38 @@ class Lease:
         if not self.store.create(self.name, self._body()):
             found = read(self.store, self.name)
             if found and not self.take_over and alive(found, self.ttl_s):
-                raise WavemillError(
-                    "lease_held", f"{self.store.url} is being worked on by {found['holder']}; wait for it, stop it, or give --take-over"
-                )
-            self.store.write(self.name, self._body())
+                raise self._held(found)
+            self._replace(found)
         self._thread.start()
         return self
+
+    def _held(self, found: dict[str, Any]) -> WavemillError:
+        detail = f"{self.store.url} is being worked on by {found.get('holder')}; wait for it, stop it, or give --take-over"
+        return WavemillError("lease_held", detail)
+
+    def _replace(self, found: dict[str, Any] | None) -> None:
+        """Take a lease from its holder; of several who try at once one passes the door, and only if nobody was quicker."""
+        door = f"takeovers/{self.name.rpartition('/')[2]}"
+        if not self.store.create(door, self._body()):
+            other = read(self.store, door)
+            if other and alive(other, self.ttl_s):
+                raise self._held(other)
+            self.store.remove([door])  # of a driver that died on the threshold
+            if not self.store.create(door, self._body()):
+                raise self._held(read(self.store, door) or {})
+        try:
+            now = read(self.store, self.name)
+            if (now or {}).get("nonce") != (found or {}).get("nonce"):
+                raise self._held(now or {})
+            self.store.write(self.name, self._body())
+        finally:
+            self.store.remove([door])
 
     def _beat(self) -> None:
         while not self._done.wait(self.ttl_s / 6):
             try:
                 found = read(self.store, self.name)
-                if found and found["nonce"] != self._nonce:
+                if found and found.get("nonce") != self._nonce:
                     self.lost.set()
                     return
                 self.store.write(self.name, self._body())
@@ -75,17 +95,26 @@ class Lease:
         self._done.set()
         self._thread.join()
         found = read(self.store, self.name)
-        if found and found["nonce"] == self._nonce:
+        if found and found.get("nonce") == self._nonce:
             self.store.remove([self.name])
 
 
 def read(store: Store, name: str) -> dict[str, Any] | None:
+    """The lease's content, None where there is none, and `{}` for one that cannot be read: nobody's."""
     data = store.read(name)
-    return json.loads(data) if data else None
+    if data is None:
+        return None
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def alive(found: dict[str, Any], ttl_s: float) -> bool:
     """Whether the holder still works: on this host its process is asked, on others its heartbeat is believed."""
+    if not found:
+        return False
     if found["host"] == socket.gethostname():
         try:
             return bool(abs(psutil.Process(found["pid"]).create_time() - found["started_s"]) < 1.0)
@@ -94,9 +123,12 @@ def alive(found: dict[str, Any], ttl_s: float) -> bool:
     return bool(time.time() - found["beat_s"] < ttl_s)
 
 
-def require_free(store: Store, ttl_s: float) -> None:
-    """Raises `lease_held` while any driver or shard works on this OUT."""
-    for entry in store.entries("leases"):
-        found = read(store, entry.url)
+def require_free(store: Store, ttl_s: float, mine: str = "", beside_shards: bool = False) -> None:
+    """Raises `lease_held` while another driver or shard works on this OUT; shards work beside each other."""
+    names = [DRIVER] if beside_shards else [entry.url for entry in store.entries("leases")]
+    for name in names:
+        found = read(store, name)
+        if name == mine:
+            continue
         if found and alive(found, ttl_s):
             raise WavemillError("lease_held", f"{store.url} is being worked on by {found['holder']}; wait for it or stop it")

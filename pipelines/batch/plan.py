@@ -13,6 +13,7 @@ import duckdb
 from pipelines.batch import snapshot as snapshots, units
 from pipelines.spec import PipelineSpec
 from sinks import parts
+from transforms import sql
 from transforms.errors import WavemillError
 from transforms.settings import Settings
 from transforms.storage import Store
@@ -46,8 +47,13 @@ class Plan:
 
 
 def read_stored(store: Store, name: str = PLAN) -> dict[str, Any] | None:
+    """A stored plan, or None where there is none that can be read."""
     data = store.read(name)
-    return json.loads(data) if data else None
+    try:
+        found = json.loads(data) if data else None
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def require_stored(store: Store) -> dict[str, Any]:
@@ -122,6 +128,9 @@ def _plan(
     replay: bool,
 ) -> Plan:
     engine = spec.new_engine()
+    if not dry and (bad := parts.broken(store, scratch)):
+        store.remove(bad)
+        taken.warnings.append(f"{len(bad)} part files could not be read and were removed; their items are made again")
     parts.view(con, store, scratch)
     wanted = units.find_wanted(con, spec.shard, replay)
     mine = units.shard_filter(spec.shard)
@@ -169,14 +178,16 @@ def _plan(
 
 def _save_snapshot(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path, name: str) -> None:
     path = scratch / "snapshot.parquet"
-    con.execute(f"COPY (SELECT * FROM snapshot ORDER BY index) TO '{path}' (FORMAT parquet, COMPRESSION zstd)")
+    con.execute(f"COPY (SELECT * FROM snapshot ORDER BY index) TO {sql.literal(path)} (FORMAT parquet, COMPRESSION zstd)")
     store.upload(path, name)
 
 
 def load_snapshot(con: duckdb.DuckDBPyConnection, store: Store, stored: dict[str, Any], scratch: Path) -> None:
     """View `snapshot` over the stored one."""
+    if not store.exists(stored["snapshot"]):
+        raise WavemillError("bad_usage", f"{store.path(stored['snapshot'])} is gone; `wavemill run` with its SOURCE makes it anew", "out")
     path = store.fetch([stored["snapshot"]], scratch)[0]
-    con.execute(f"CREATE OR REPLACE TEMP VIEW snapshot AS SELECT * FROM read_parquet('{path}')")
+    con.execute(f"CREATE OR REPLACE TEMP VIEW snapshot AS SELECT * FROM read_parquet({sql.file(path)})")
 
 
 def _share_snapshot(
@@ -184,7 +195,16 @@ def _share_snapshot(
 ) -> str:
     """All shards work on the snapshot that the first one stored."""
     assert spec.shard
-    mine = {"source_version": taken.source_version, "shards": spec.shard[1], "snapshot": name}
+    engine = spec.new_engine()
+    mine = {
+        "shards": spec.shard[1],
+        "source_version": taken.source_version,
+        "engine": f"{engine.name} {engine.version}",
+        **spec.model_dump(mode="json", include={"options", "columns", "split", "limit", "check_inputs"}),
+        "snapshot": name,
+    }
+    if read_stored(store):
+        raise WavemillError("bad_usage", f"{store.url} holds a whole run; go on without --shard, or give another OUT", "shard")
     if not read_stored(store, SHARDS):
         if dry:
             return name
@@ -194,12 +214,10 @@ def _share_snapshot(
         store.remove([name])
     first = read_stored(store, SHARDS)
     assert first
-    if (first["source_version"], first["shards"]) != (mine["source_version"], mine["shards"]):
-        raise WavemillError(
-            "bad_usage",
-            f"{store.url} is being filled by {first['shards']} shards of another version of SOURCE; use the same, or another OUT",
-            "shard",
-        )
+    others = [field for field, value in mine.items() if field != "snapshot" and first.get(field) != value]
+    if others:
+        detail = f"{store.url} is being filled by {first['shards']} shards, and this one differs in {', '.join(others)}; give the same, or another OUT"
+        raise WavemillError("bad_usage", detail, "shard")
     con.execute("DROP TABLE snapshot")
     load_snapshot(con, store, first, scratch)
     return str(first["snapshot"])

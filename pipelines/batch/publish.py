@@ -6,12 +6,15 @@ import json
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.batch import plan as plans, snapshot as snapshots
 from sinks import parts
+from transforms import sql
 from transforms.errors import WavemillError
 from transforms.storage import Store, filesystem
 
@@ -38,10 +41,13 @@ def published_rows(store: Store) -> int:
     """Rows of the published manifest; 0 where there is none."""
     if not store.exists(MANIFEST):
         return 0
-    if store.local:
-        return int(pq.read_metadata(store.local / MANIFEST).num_rows)
-    with filesystem(store.url).open(store.path(MANIFEST), "rb") as file:
-        return int(pq.read_metadata(file).num_rows)
+    try:
+        if store.local:
+            return int(pq.read_metadata(store.local / MANIFEST).num_rows)
+        with filesystem(store.url).open(store.path(MANIFEST), "rb") as file:
+            return int(pq.read_metadata(file).num_rows)
+    except pa.ArrowInvalid:
+        return 0  # what cannot be read is not published
 
 
 def open_outcomes(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> None:
@@ -101,16 +107,25 @@ def publish(store: Store, partial: bool = False) -> Counts:
 def _write(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> None:
     manifest, failures = scratch / MANIFEST, scratch / FAILURES
     con.execute(
-        f"COPY (SELECT * FROM outcomes ORDER BY index) TO '{manifest}' (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{wavemill_manifest: '1'}})"
+        f"COPY (SELECT * FROM outcomes ORDER BY index) TO {sql.literal(manifest)} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{wavemill_manifest: '1'}})"
     )
     rows = con.sql(
-        f"SELECT index, id, code, detail, attempts, input FROM read_parquet('{manifest}') WHERE status = 'failed' ORDER BY index"
+        f"SELECT index, id, code, detail, attempts, input FROM read_parquet({sql.file(manifest)}) WHERE status = 'failed' ORDER BY index"
     )
     with failures.open("w", encoding="utf-8") as file:
         for batch in rows.to_arrow_reader(8192):
             for row in batch.to_pylist():
-                given = json.loads(row.pop("input") or "{}")  # of a line that is not even text nothing is kept
-                original = given if isinstance(given, dict) else {"row": given}
-                file.write(json.dumps({**original, **row}, ensure_ascii=False) + "\n")
+                file.write(json.dumps(_failure(row), ensure_ascii=False) + "\n")
     store.upload(failures, FAILURES)
     store.upload(manifest, MANIFEST)
+
+
+def _failure(row: dict[str, Any]) -> dict[str, Any]:
+    """A line of `failures.jsonl`: the original columns and ours; where they share a name the original ones stand under `input`."""
+    try:
+        given = json.loads(row.pop("input") or "{}")  # of a line that is not even text nothing is kept
+    except RecursionError:
+        return {**row, "row": "nested too deeply to be shown"}
+    original = given if isinstance(given, dict) else {"row": given}
+    clash = (original.keys() & row.keys()) - {"id"}
+    return {**({"input": original} if clash else original), **row}

@@ -109,7 +109,7 @@ class Room:
         items = [self._item(row) for row in self.rows.read(ref)]
         outcomes, seconds = self._chain(items)
         self.store.flush()  # the blobs are on the disk before the part that names them
-        self.store.write(part, parts.encode(items, outcomes, seconds, ref.n))
+        self.store.write(part, parts.encode(items, outcomes, seconds, ref.n), durable=True)
         self.emit(_report(ref, items, outcomes, seconds))
 
     def _chain(self, items: Sequence[Item]) -> tuple[list[Outcome], list[float]]:

@@ -67,6 +67,7 @@ def run(spec: PipelineSpec, settings: Settings, progress: Progress, control: sup
         tempfile.TemporaryDirectory(prefix="wavemill-") as folder,
     ):
         scratch = Path(folder)
+        require_free(store, settings.lease_ttl_s, shard_name(spec.shard), beside_shards=spec.shard is not None)
         return _finish(lambda: plans.make(spec, settings, store, scratch), settings, store, scratch, lease, progress, control)
 
 
@@ -86,6 +87,7 @@ def replay(out: str, settings: Settings, progress: Progress, control: supervise.
         tempfile.TemporaryDirectory(prefix="wavemill-") as folder,
     ):
         scratch = Path(folder)
+        require_free(store, settings.lease_ttl_s, shard_name(None))
         try:
             return _finish(lambda: plans.remake(spec, store, scratch), settings, store, scratch, lease, progress, control)
         except WavemillError as error:

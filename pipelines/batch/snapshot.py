@@ -6,7 +6,7 @@ The identity rule of `transforms.identity` is written here once more, in SQL, be
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipelines.spec import PipelineSpec
 from sources.open import open_source
-from transforms import identity, storage
+from transforms import identity, sql, storage
 from transforms.engine import Engine
 from transforms.errors import WavemillError, near
 from transforms.operations import AUDIO_ALIASES, Operation
@@ -24,6 +24,8 @@ from transforms.records import Item
 
 SIZE_COLUMNS = ("duration_s", "etag", "sha256")
 DEFAULT_AUDIO_S = 30.0
+NUL = r"(^|[^\\])(\\\\)*\\u0000"
+"""A NUL as JSON spells it; what DuckDB makes of one is cut short."""
 BYTES_A_SECOND = 16_000
 """What a second of audio is taken to weigh when only the size of a file is known (128 kbit/s)."""
 
@@ -51,15 +53,16 @@ def connect(scratch: Path) -> duckdb.DuckDBPyConnection:
     }
     con = duckdb.connect(config=config)
     con.execute("SET enable_progress_bar = false")
+    con.create_function("text_digest", _text_digests, ["VARCHAR"], "VARCHAR", type="arrow")  # type: ignore[call-overload]
     return con
+
+
+def _text_digests(texts: pa.ChunkedArray) -> pa.Array:
+    return pa.array((identity.text_digest(text) for text in texts.to_pylist()), pa.string())
 
 
 def _path(name: str) -> str:
     return "'$." + '"' + name.replace('"', '\\"').replace("'", "''") + '"' + "'"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def take(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, scratch: Path, probe: bool = False) -> Snapshot:
@@ -67,15 +70,22 @@ def take(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, scr
 
     No input is opened, but with `probe` each whose row gives no `duration_s`, for its length.
     """
-    source = open_source(spec.source, spec.row, spec.split, scratch)
-    reader = pa.RecordBatchReader.from_batches(pa.schema([("row", pa.string()), ("problem", pa.string())]), source.rows)
+    source = open_source(spec.source, spec.row, spec.split, scratch, f"{storage.canonical(spec.out)}/")
+    wrong: list[WavemillError] = []
+    reader = pa.RecordBatchReader.from_batches(pa.schema([("row", pa.string()), ("problem", pa.string())]), _heard(source.rows, wrong))
     limit = f"LIMIT {spec.limit}" if spec.limit else ""
     con.register("incoming", reader)
-    con.execute(f"""
-        CREATE OR REPLACE TEMP TABLE source_rows AS
-        SELECT row_number() OVER () - 1 AS index, row, CASE WHEN json_valid(row) AND json_type(row) = 'OBJECT' THEN row::JSON END AS j, problem
-        FROM incoming {limit}
-    """)
+    try:
+        con.execute(f"""
+            CREATE OR REPLACE TEMP TABLE source_rows AS
+            SELECT row_number() OVER () - 1 AS index, row, CASE WHEN json_valid(row) AND json_type(row) = 'OBJECT' THEN row::JSON END AS j,
+                   coalesce(problem, CASE WHEN regexp_matches(row, '{NUL}') THEN 'a text holds a NUL character' END) AS problem
+            FROM incoming {limit}
+        """)
+    except duckdb.Error:
+        if wrong:  # DuckDB tells in its own way what a source raised
+            raise wrong[0] from None
+        raise
     con.unregister("incoming")
     rows = _count(con, "source_rows")
     if not rows:
@@ -97,12 +107,20 @@ def take(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, scr
     _resolve_options(con, spec, engine, options, snapshot)
     for name, kind in spec.row.inputs.items():
         if kind == "audio":
-            _versions(con, name, source.base, source.listing, spec.check_inputs)
+            snapshot.warnings += _versions(con, name, source.base, source.listing, spec.check_inputs)
             if probe and name == spec.row.main_input:
                 _probe(con, name)
     _finish(con, spec.row)
     snapshot.refused = dict(con.execute("SELECT code, count(*) FROM snapshot WHERE code IS NOT NULL GROUP BY 1 ORDER BY 1").fetchall())
     return snapshot
+
+
+def _heard(rows: Iterator[pa.RecordBatch], wrong: list[WavemillError]) -> Iterator[pa.RecordBatch]:
+    try:
+        yield from rows
+    except WavemillError as error:
+        wrong.append(error)
+        raise
 
 
 def _count(con: duckdb.DuckDBPyConnection, table: str) -> int:
@@ -140,8 +158,8 @@ def _stage(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, option_columns: l
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE staged AS
         SELECT index, coalesce(nullif({ident}, ''), 'r' || index) AS id, row AS input, {", ".join(parts)}, {raw} AS raw,
-               TRY_CAST(j->>'$.duration_s' AS DOUBLE) AS duration_s,
-               coalesce('{storage.SHA256}' || (j->>'$.sha256'), trim(j->>'$.etag', '"')) AS given_version,
+               CASE WHEN isfinite(TRY_CAST(j->>'$.duration_s' AS DOUBLE)) THEN greatest(0, TRY_CAST(j->>'$.duration_s' AS DOUBLE)) END AS duration_s,
+               coalesce('{storage.SHA256}' || nullif(j->>'$.sha256', ''), nullif(trim(j->>'$.etag', '"'), '')) AS given_version,
                CASE WHEN problem IS NOT NULL THEN problem WHEN j IS NULL THEN 'the row is not a JSON object: ' || left(row, 80) END AS problem
         FROM source_rows
     """)
@@ -170,8 +188,8 @@ def _resolve_options(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine:
     con.unregister("resolved_rows")
 
 
-def _versions(con: duckdb.DuckDBPyConnection, name: str, base: str, listing: list[storage.Entry], check: bool) -> None:
-    """Make URIs canonical, and find the version and size of those that a listing of their folder shows.
+def _versions(con: duckdb.DuckDBPyConnection, name: str, base: str, listing: list[storage.Entry], check: bool) -> list[str]:
+    """Make URIs canonical, and find the version and size of those that a listing of their folder shows; what to warn of.
 
     `check` asks for each of the others by itself, which no listing tells of: an address of the web.
     """
@@ -185,6 +203,7 @@ def _versions(con: duckdb.DuckDBPyConnection, name: str, base: str, listing: lis
         con.register("canonical", pa.table({"given": given, "uri": [storage.canonical(uri, base) for uri in given]}))
         con.execute(f"UPDATE staged SET in_{name} = c.uri FROM canonical c WHERE c.given = in_{name}")
         con.unregister("canonical")
+    warnings: list[str] = []
     if not listing:
         folders = con.execute(f"""
             SELECT DISTINCT regexp_replace(in_{name}, '/[^/]*$', '') FROM staged
@@ -193,8 +212,8 @@ def _versions(con: duckdb.DuckDBPyConnection, name: str, base: str, listing: lis
         for (url,) in folders:
             try:
                 listing += storage.list_folder(url)
-            except WavemillError:
-                continue  # what cannot be listed has no version; fetching it will say why
+            except WavemillError as error:  # its inputs have no version; fetching them will say why
+                warnings.append(f"a change of inputs in {url} would not be noticed: {error.detail}")
     if check:
         listing += _look(con, name, {entry.url for entry in listing})
     table = pa.table(
@@ -207,6 +226,7 @@ def _versions(con: duckdb.DuckDBPyConnection, name: str, base: str, listing: lis
     con.register("listed", table)
     con.execute("CREATE OR REPLACE TEMP TABLE listing AS SELECT * FROM listed")
     con.unregister("listed")
+    return warnings
 
 
 def _look(con: duckdb.DuckDBPyConnection, name: str, listed: set[str]) -> list[storage.Entry]:
@@ -251,14 +271,18 @@ def _finish(con: duckdb.DuckDBPyConnection, row: Operation) -> None:
     for name in sorted(row.inputs):
         kind = row.inputs[name]
         if kind == "text":
-            value, kind_name = f"sha256(nfc_normalize(in_{name}))", "text"
+            # of plain ASCII the normal form is itself; of the rest the one rule is Python's, whose Unicode may be another's
+            value, kind_name = (
+                f"CASE WHEN strlen(in_{name}) = length(in_{name}) THEN sha256(in_{name}) ELSE text_digest(in_{name}) END",
+                "text",
+            )
             inputs.append(f"in_{name}")
         else:
             version = f"coalesce(given_version, l_{name}.version, '')"
             value, kind_name = f"in_{name} || chr(31) || {version}", "uri"
             inputs.append(f"in_{name}, {version} AS in_{name}_version")
             joins.append(f"LEFT JOIN listing l_{name} ON l_{name}.uri = in_{name}")
-        fields += [_literal(name), _literal(kind_name), value]
+        fields += [sql.literal(name), sql.literal(kind_name), value]
     for name in row.inputs:
         missing.append(f"WHEN in_{name} IS NULL THEN 'the row has no {name}'")
     main = row.main_input

@@ -51,5 +51,13 @@ def status(out: str, settings: Settings) -> Status:
         published_rows=publishing.published_rows(store),
         holders=[lease["holder"] for lease in leases if lease and alive(lease, settings.lease_ttl_s)],
         examples=examples,
-        last_run=json.loads(record) if record else {},
+        last_run=_read_record(record),
     )
+
+
+def _read_record(record: bytes | None) -> dict[str, Any]:
+    try:
+        found = json.loads(record or b"{}")
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

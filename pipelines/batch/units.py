@@ -11,6 +11,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from transforms import sql
 from transforms.errors import CODES
 
 UNIT_S = 30.0
@@ -65,17 +66,17 @@ def group(con: duckdb.DuckDBPyConnection, cost_s: float, unit_items: int, stored
     if stored:
         con.execute(f"""
             CREATE OR REPLACE TEMP TABLE kept AS
-            WITH old AS (SELECT unit, key FROM read_parquet('{stored}'))
+            WITH old AS (SELECT unit, key FROM read_parquet({sql.file(stored)}))
             SELECT unit FROM old LEFT JOIN (SELECT key, 1 AS yes FROM wanted) w USING (key)
                 LEFT JOIN (SELECT DISTINCT key, 1 AS tried FROM parts) p USING (key)
             GROUP BY unit HAVING count(yes) = count(*) AND count(tried) = 0
         """)
-        kept = f"SELECT key FROM read_parquet('{stored}') SEMI JOIN kept USING (unit)"
+        kept = f"SELECT key FROM read_parquet({sql.file(stored)}) SEMI JOIN kept USING (unit)"
     writer = _Writer(target, cost_s)
     if stored:
         writer.add_all(
             con.sql(
-                f"SELECT unit, n, {columns} FROM read_parquet('{stored}', file_row_number=true) SEMI JOIN kept USING (unit) ORDER BY file_row_number"
+                f"SELECT unit, n, {columns} FROM read_parquet({sql.file(stored)}, file_row_number=true) SEMI JOIN kept USING (unit) ORDER BY file_row_number"
             )
         )
     fresh = con.sql(f"""

@@ -6,6 +6,7 @@ import json
 import math
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,9 @@ def test_parts_on_any_storage_are_read_under_their_names(con: duckdb.DuckDBPyCon
     ]
 
 
-def test_a_folder_may_be_called_anything(con: duckdb.DuckDBPyConnection, tmp_path: Path) -> None:
-    store = Store(str(tmp_path / 'Bob\'s [new] "ta*kes" \\ é'))
+@pytest.mark.parametrize("name", ["Bob's [new] ta*kes? é", "back\\slash", 'the "last" one'])
+def test_a_folder_may_be_called_anything(con: duckdb.DuckDBPyConnection, tmp_path: Path, name: str) -> None:
+    store = Store(str(tmp_path / name))
     commit(store, "u-0", {0: Result()})
     parts.view(con, store, tmp_path)
     assert len(select(con, "SELECT * FROM winners")) == 1
@@ -134,12 +136,12 @@ def test_outcomes_are_read_back_as_they_were(outcomes: list[Outcome]) -> None:
 
 
 tries = st.tuples(st.sampled_from("uv"), st.integers(0, 11))
-made = st.sampled_from(["done", "failed", "gone"])
+made = st.sampled_from(["done", "failed", "gone", "cut"])
 
 
 @given(st.dictionaries(tries, st.dictionaries(st.integers(0, 2), made, min_size=1), max_size=6))
 @settings(max_examples=60)
-def test_of_several_outcomes_a_success_that_is_there_wins_the_first_by_name_and_else_the_latest_failure(
+def test_of_several_outcomes_a_success_that_is_there_whole_wins_the_first_by_name_and_else_the_latest_failure(
     history: dict[tuple[str, int], dict[int, str]],
 ) -> None:
     every = items(3)
@@ -151,11 +153,12 @@ def test_of_several_outcomes_a_success_that_is_there_wins_the_first_by_name_and_
             outcomes: dict[str, Outcome] = {
                 "done": Result({}, {"audio": stored("audio"), part: stored(part)}),
                 "gone": Result({}, {"audio": stored("audio"), "gone": stored("gone")}),
+                "cut": Result({}, {"cut": replace(stored("cut"), bytes=2)}),
                 "failed": Failure("engine_error", "no"),
             }
             commit(store, part, {index: outcomes[what] for index, what in told.items()}, n)
             for index, what in told.items():
-                if what != "gone":
+                if what not in ("gone", "cut"):
                     order = (0, f"{part}.parquet", 0) if what == "done" else (1, "", -n)
                     known.setdefault(every[index].key, []).append((*order, f"{part}.parquet", what, n))
         parts.view(con, store, Path(folder))

@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 import wavemill
 from transforms import models
 from transforms.engine import ENGINES
+from transforms.operations import OPERATIONS
 from transforms.settings import Settings
 
 
@@ -76,7 +77,9 @@ def test_pull_refuses_an_unknown_name_before_it_fetches_any(own_models: Path) ->
 def test_every_engine_is_listed_with_the_default_of_each_operation() -> None:
     rows = facts("engines")
     assert {(row["operation"], row["engine"]) for row in rows} == {(op, name) for op, names in ENGINES.items() for name in names}
-    assert [row["engine"] for row in rows if row["default"]] == ["kokoro", "faster-whisper"]
+    assert {row["operation"]: row["engine"] for row in rows if row["default"]} == {
+        name: row.default_engine for name, row in OPERATIONS.items()
+    }
     assert {row["state"] for row in rows} == {"installed"}
     assert "100 languages" in call("engines").stdout
 

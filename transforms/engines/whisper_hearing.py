@@ -118,6 +118,7 @@ class Hearing:
                 "voiced_s": sum(b - a for a, b in spans_s),
                 "coverage": windows.coverage(spans_s, words) if spans_s else None,
                 "retried": self.retried[piece],
+                "speech": spans_s,
             }
         )
 

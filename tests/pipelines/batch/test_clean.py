@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -105,14 +106,16 @@ def test_failures_and_their_tries_outlive_it(runner: Runner) -> None:
     assert runner.replay().done == 3 and runner.manifest()[1]["attempts"] == rows[1]["attempts"] + 1
 
 
-def test_what_is_published_stays_whole_while_a_run_with_other_options_is_unfinished(runner: Runner, tmp_path: Path) -> None:
+def test_what_is_published_stays_whole_while_a_run_with_other_options_is_unfinished(runner: Runner) -> None:
     write(runner, 4)
     runner.run()
     rows = runner.manifest()
-    plans.make(runner.spec(options={"speed": 1.5}), SETTINGS, runner.store, tmp_path)
+    other: dict[str, Any] = {"options": {"fail_on": "number 3"}, "unit_items": 1}
+    assert not runner.run(**other, fail_fast=True).published
+    done = len(runner.blobs()) - 4
     assert clean.clean(runner.out, SETTINGS, young_s=NOW_S)["blobs"] == 0
     assert runner.manifest() == rows and all(Path(row["uri"]).exists() for row in rows)
-    assert runner.run(options={"speed": 1.5}).made == 4
+    assert runner.run(**other, max_failures="1").made == 3 - done, "and so does what it has done already"
     assert clean.clean(runner.out, SETTINGS, young_s=NOW_S)["blobs"] == 4
 
 

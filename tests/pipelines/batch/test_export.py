@@ -19,7 +19,7 @@ ROWS: list[dict[str, Any] | str] = [
     {"id": "Two", "text": "the second", "speaker": "Bob", "status": "old", "language": "fr", "path": "../../up"},
     {"id": "bad", "text": "bad", "speaker": "Ann"},
     {"id": "four", "text": "the fourth", "speaker": "Ann", "status": "new", "language": "en", "path": "/etc/passwd"},
-    {"id": "two", "text": "the fifth", "speaker": "Bob", "status": "old", "language": "en", "path": "\0"},
+    {"id": "two", "text": "the fifth", "speaker": "Bob", "status": "old", "language": "en", "path": ".."},
 ]
 
 
@@ -127,6 +127,10 @@ def test_rows_that_share_an_output_may_share_a_file(runner: Runner) -> None:
     runner.write([{"id": "a", "text": "same"}, {"id": "a", "text": "same"}, {"id": "b", "text": "same"}])
     runner.run()
     assert export.export(runner.out, str(runner.folder / "files"), "{id}.wav", SETTINGS) == 2
+    runner.write([{"id": "a", "text": "same"}, {"id": "A", "text": "same"}])
+    runner.run(allow_shrink=True)
+    with pytest.raises(WavemillError, match="two outputs"):
+        export.export(runner.out, str(runner.folder / "again"), "{id}.wav", SETTINGS)
 
 
 def test_an_item_with_several_outputs_has_a_file_for_each(runner: Runner) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from pipelines.batch import plan as plans
+from pipelines.batch import plan as plans, publish
 from pipelines.batch.plan import Plan
 from sinks import parts
 from transforms.errors import WavemillError
@@ -75,13 +75,15 @@ def test_rows_are_counted_by_what_becomes_of_them(anywhere: Runner) -> None:
 def test_a_dry_plan_tells_the_same_and_writes_nothing(anywhere: Runner) -> None:
     anywhere.write(MIXED)
     told = plan(anywhere, dry=True)
-    assert everything(anywhere) == []
+    assert plan(anywhere, dry=True, shard="0/2").rows == 8 and everything(anywhere) == []
     stored = plan(anywhere)
     assert (told.rows, told.refused, told.wanted, told.refs) == (stored.rows, stored.refused, stored.wanted, stored.refs)
+    publish.publish(anywhere.store, partial=True)
     before = everything(anywhere)
-    assert before
     anywhere.write(MIXED[:3])
-    assert plan(anywhere, dry=True).rows == 3 and plan(anywhere, dry=True, shard="0/2").rows == 3
+    assert plan(anywhere, dry=True).rows == 3 and everything(anywhere) == before
+    with pytest.raises(WavemillError, match="--allow-shrink"):
+        plan(anywhere)
     assert everything(anywhere) == before
 
 
@@ -154,6 +156,8 @@ def test_a_unit_that_has_an_outcome_or_lost_a_row_is_grouped_anew(runner: Runner
     runner.write(rows)
     made = plan(runner)
     first = keys_of(runner, made)
+    commit(runner, made, [Failure("input_unavailable", "later")])
+    assert sorted(ref.n for ref in plan(runner, dry=True).refs) == [0, 1], "a part of the first try is there already"
     commit(runner, made, [Failure("engine_error", "no")])
     again = keys_of(runner, plan(runner))
     assert len(first.keys() & again.keys()) == 1, "the one that nothing is known of"

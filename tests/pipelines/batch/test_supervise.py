@@ -1,0 +1,105 @@
+"""A pipeline process that cannot begin, and one whose driver is gone."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from pipelines.batch import plan as plans, supervise
+from pipelines.batch.room import Job
+from transforms.errors import WavemillError, exit_code
+
+from .conftest import SETTINGS, Runner
+
+DOOMED = """
+import os
+from transforms.engines.echo import EchoSpeech
+
+class Doomed(EchoSpeech):
+    name = "doomed"
+
+    def load(self, place):
+        with open(os.environ["DOOMED_LOG"], "a") as log:
+            print(os.getpid(), file=log)
+        print("the driver of the device is too old", flush=True)
+        {act}
+"""
+
+
+@pytest.fixture
+def plug_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder for a package with the engine `doomed`, which the child process finds as it finds any plug-in."""
+    folder = tmp_path / "site"
+    info = folder / "doomed-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: doomed\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[wavemill.engines]\nsynthesize.doomed = doomed:Doomed\n")
+    monkeypatch.setenv("PYTHONPATH", str(folder), prepend=os.pathsep)
+    monkeypatch.setenv("DOOMED_LOG", str(tmp_path / "loads"))
+    return folder
+
+
+def work(runner: Runner, plug_in: Path, act: str) -> list[dict[str, object]]:
+    """Have the doomed engine work a plan that echo made."""
+    (plug_in / "doomed.py").write_text(DOOMED.format(act=act))
+    runner.write([{"text": "one"}, {"text": "two"}])
+    plan = plans.make(runner.spec(), SETTINGS, runner.store, runner.folder)
+    events: list[dict[str, object]] = []
+    job = Job(runner.out, "synthesize", "doomed", plan.work, SETTINGS)
+    supervise.work(job, plan.refs, runner.store, runner.folder, supervise.Control(), events.append)
+    return events
+
+
+def loads(plug_in: Path) -> list[str]:
+    return (plug_in.parent / "loads").read_text().split()
+
+
+def test_a_process_that_dies_three_times_before_any_work_is_given_up_with_its_last_words(runner: Runner, plug_in: Path) -> None:
+    with pytest.raises(WavemillError) as caught:
+        work(runner, plug_in, "os._exit(7)")
+    assert caught.value.code == "engine_unloadable" and exit_code(caught.value) == 3
+    assert "died 3 times before any work (exit code 7)" in caught.value.detail
+    assert "the driver of the device is too old" in caught.value.detail
+    assert len(loads(plug_in)) == 3 and not runner.store.entries("parts")
+
+
+def test_an_engine_that_says_it_cannot_be_loaded_is_believed_at_once(runner: Runner, plug_in: Path) -> None:
+    with pytest.raises(WavemillError) as caught:
+        work(runner, plug_in, 'raise OSError("no such device")')
+    assert (caught.value.code, caught.value.detail) == ("engine_unloadable", "OSError: no such device")
+    assert len(loads(plug_in)) == 1
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from tests.pipelines.batch.conftest import Runner
+runner = Runner(Path(sys.argv[1]), sys.argv[2])
+runner.run(options={"delay_s": 0.3}, unit_items=1)
+"""
+
+
+def test_the_pipeline_process_is_gone_soon_after_its_driver_was_killed_and_the_run_goes_on(runner: Runner) -> None:
+    runner.write([{"text": f"number {index}"} for index in range(20)])
+    root = Path(__file__).parents[3]
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIVER, str(runner.folder), runner.out], env={**os.environ, "PYTHONPATH": str(root)}
+    ) as driver:
+        while not runner.store.entries("parts"):
+            assert driver.poll() is None
+            time.sleep(0.05)
+        (child,) = (one for one in psutil.Process(driver.pid).children() if "pipelines.batch.child" in one.cmdline())
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+    assert not psutil.wait_procs([child], timeout=2)[1]
+    done = len(runner.store.entries("parts"))
+    assert 0 < done < 20
+    again = runner.run(options={"delay_s": 0.3}, unit_items=1)
+    assert (again.exit_code, again.done, again.made) == (0, 20, 20 - done)
