@@ -84,9 +84,10 @@ def remove_tail(samples: Samples, rate_hz: int, strength: Strength) -> Samples:
     bands = transform.stft(samples, padding="zeros")  # (channels, bands, hops)
     groups = [slice(0, 2)] if channels == 2 else [slice(one, one + 1) for one in range(channels)]
     for group in groups:
+        taps = strength.taps // bands[group].shape[0]  # two channels tell more of a room, and as many unknowns fit the piece
         tail = np.empty_like(bands[group])
         for band in range(bands.shape[1]):
-            tail[:, band] = predict(bands[group, band].astype(np.complex128), strength.taps, strength.iterations)
+            tail[:, band] = predict(bands[group, band].astype(np.complex128), taps, strength.iterations)
         bands[group] -= np.float32(strength.tail) * tail
         if strength.rest:
             bands[group] *= _gain(bands[group], tail, strength.rest)

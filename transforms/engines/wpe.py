@@ -27,7 +27,7 @@ class WPE(Engine):
     channels = 0
     max_s = 30.0
     overlap_s = 2.0
-    cost_s = 0.2
+    cost_s = 0.1
 
     _room: ModuleType
 
