@@ -88,6 +88,15 @@ OPERATIONS: dict[str, Operation] = {
             summary="Change format, bitrate, rate, channels or loudness.",
             example="wavemill convert talk.wav -o talk.mp3 --bitrate 128 --loudness -16",
         ),
+        Operation(
+            name="dereverb",
+            inputs={"audio": "audio"},
+            output="audio",
+            unit="audio_s",
+            default_engine="wpe",
+            summary="Take out a room's reverberation and its echo.",
+            example="wavemill dereverb hall.wav -o dry.wav --type reverb --intensity 4",
+        ),
     )
 }
 
