@@ -31,6 +31,10 @@ ENGINES: dict[str, dict[str, str]] = {
     "convert": {
         "pyav": "transforms.engines.pyav:PyAV",
     },
+    "enhance": {
+        "deepfilternet": "transforms.engines.deepfilternet:DeepFilterNet",
+        "gtcrn": "transforms.engines.gtcrn:GTCRN",
+    },
 }
 
 

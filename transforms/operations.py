@@ -88,6 +88,15 @@ OPERATIONS: dict[str, Operation] = {
             summary="Change format, bitrate, rate, channels or loudness.",
             example="wavemill convert talk.wav -o talk.mp3 --bitrate 128 --loudness -16",
         ),
+        Operation(
+            name="enhance",
+            inputs={"audio": "audio"},
+            output="audio",
+            unit="audio_s",
+            default_engine="deepfilternet",
+            summary="Take noise away and make speech clearer.",
+            example="wavemill enhance interview.wav -o interview.mp3 --strength 3",
+        ),
     )
 }
 
