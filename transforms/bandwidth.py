@@ -38,8 +38,8 @@ def edge_hz(samples: Samples, rate_hz: int) -> float:
 def extend(samples: Samples, rate_hz: int, edge_hz: float) -> Samples:
     """The samples (channels, frames) with up to an octave above `edge_hz` added; what is below stays to the bit but for rounding.
 
-    Band for band, [e/2, e) is moved to [e, 3e/2) and [3e/2, 2e), with the power that the top quarter of it has in each frame
-    of 20 ms. Unchanged where `edge_hz` is near half the rate.
+    Band for band, [e/2, e) is moved to [e, 3e/2) and [3e/2, 2e), its mean slope taken out, with the power that
+    its top quarter has in each frame of 20 ms. Unchanged where `edge_hz` is near half the rate.
     """
     if edge_hz >= FULL * rate_hz / 2:
         return samples
@@ -53,14 +53,18 @@ def extend(samples: Samples, rate_hz: int, edge_hz: float) -> Samples:
     falling = (np.arange(edge, min(edge + 2 * width, bins)) / edge) ** (ROLLOFF_DB / 20 / np.log10(2))
     added = np.empty_like(samples)
     for channel, samples_of_one in enumerate(samples):
-        spectrum = frames.stft(samples_of_one)
+        padded = np.pad(samples_of_one, (0, max(0, window - len(samples_of_one))))  # it takes no less
+        spectrum = frames.stft(padded)
         band = spectrum[edge - width : edge]
         power = np.square(np.abs(band))
-        whole, top = power.mean(axis=0), power[-width // 4 :].mean(axis=0)
+        top = power[-width // 4 :].mean(axis=0)
+        slope, _ = np.polyfit(np.arange(width), np.log10(power.mean(axis=1) + np.finfo(np.float64).tiny), 1)
+        band = band * 10 ** (-slope / 2 * np.arange(width))[:, None]  # level, so that two copies in a row make no steps
+        whole = np.square(np.abs(band)).mean(axis=0)
         level = np.sqrt(np.minimum(1.0, top / np.maximum(whole, np.finfo(np.float64).tiny)))
         above = np.zeros_like(spectrum)
         above[edge : edge + len(falling)] = (np.concatenate((band, band)) * level)[: len(falling)] * falling[:, None]
-        added[channel] = frames.istft(above, k1=len(samples_of_one))
+        added[channel] = frames.istft(above, k1=len(padded))[: len(samples_of_one)]
     return np.asarray(samples + added, np.float32)
 
 
