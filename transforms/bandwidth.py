@@ -58,7 +58,8 @@ def extend(samples: Samples, rate_hz: int, edge_hz: float) -> Samples:
         band = spectrum[edge - width : edge]
         power = np.square(np.abs(band))
         top = power[-width // 4 :].mean(axis=0)
-        slope, _ = np.polyfit(np.arange(width), np.log10(power.mean(axis=1) + np.finfo(np.float64).tiny), 1)
+        mean = power.mean(axis=1)  # a coder may have left holes in it, so it gets a floor
+        slope, _ = np.polyfit(np.arange(width), np.log10(mean + 1e-8 * mean.max() + np.finfo(np.float64).tiny), 1)
         band = band * 10 ** (-slope / 2 * np.arange(width))[:, None]  # level, so that two copies in a row make no steps
         whole = np.square(np.abs(band)).mean(axis=0)
         level = np.sqrt(np.minimum(1.0, top / np.maximum(whole, np.finfo(np.float64).tiny)))

@@ -57,3 +57,14 @@ def test_a_moment_of_audio_is_kept_in_its_length(frames: int) -> None:
     made = bandwidth.extend(narrow(8000)[:, :frames], RATE_HZ, 4000.0)
     assert made.shape == (1, frames)
     assert bandwidth.edge_hz(made, RATE_HZ) > 0
+
+
+def test_a_band_with_a_hole_in_it_is_filled_without_a_burst() -> None:
+    given = narrow(16000)
+    spectrum = np.fft.rfft(given[0])
+    hz = np.fft.rfftfreq(given.shape[1], 1 / RATE_HZ)
+    spectrum[(hz > 3700) & (hz < 5000)] = 0
+    holed = np.fft.irfft(spectrum, given.shape[1]).astype(np.float32)[None]
+    made = bandwidth.extend(holed, RATE_HZ, 7828.0)
+    assert np.isfinite(made).all()
+    assert np.std(made - holed) < 0.1 * np.std(holed)
