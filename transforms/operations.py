@@ -97,6 +97,15 @@ OPERATIONS: dict[str, Operation] = {
             summary="Take out a room's reverberation and its echo.",
             example="wavemill dereverb hall.wav -o dry.wav --type reverb --intensity 4",
         ),
+        Operation(
+            name="enhance",
+            inputs={"audio": "audio"},
+            output="audio",
+            unit="audio_s",
+            default_engine="deepfilternet",
+            summary="Take noise away and make speech clearer.",
+            example="wavemill enhance interview.wav -o interview.mp3 --strength 3",
+        ),
     )
 }
 
