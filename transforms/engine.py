@@ -31,6 +31,10 @@ ENGINES: dict[str, dict[str, str]] = {
     "convert": {
         "pyav": "transforms.engines.pyav:PyAV",
     },
+    "separate": {
+        "classical": "transforms.engines.classical:Classical",
+        "demucs": "transforms.engines.demucs:Demucs",
+    },
 }
 
 

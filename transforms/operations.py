@@ -88,6 +88,15 @@ OPERATIONS: dict[str, Operation] = {
             summary="Change format, bitrate, rate, channels or loudness.",
             example="wavemill convert talk.wav -o talk.mp3 --bitrate 128 --loudness -16",
         ),
+        Operation(
+            name="separate",
+            inputs={"audio": "audio"},
+            output="stems",
+            unit="audio_s",
+            default_engine="classical",
+            summary="Take voices and accompaniment apart, or instruments.",
+            example="wavemill separate song.mp3 -o stems/",
+        ),
     )
 }
 
