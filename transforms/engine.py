@@ -38,6 +38,10 @@ ENGINES: dict[str, dict[str, str]] = {
         "deepfilternet": "transforms.engines.deepfilternet:DeepFilterNet",
         "gtcrn": "transforms.engines.gtcrn:GTCRN",
     },
+    "separate": {
+        "classical": "transforms.engines.classical:Classical",
+        "demucs": "transforms.engines.demucs:Demucs",
+    },
 }
 
 

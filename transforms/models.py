@@ -1,8 +1,10 @@
 """The table of weights: what each model is, where its bytes come from, and where they lie once pulled.
 
 A row whose bytes were seen here carries their SHA-256; every other row pins repository and revision, and its first pull
-checks the hub's own digests and records what it computed. To add one: a row in `MODELS`. A digest is copied from a file that
-was hashed, never from a web page.
+checks the hub's own digests and records what it computed. Where neither a digest nor a revision is known for sure, the user
+puts the files into the model's folder (`by_hand` says where they are from), under names that carry their publisher's own
+checksum; the first pull takes them up. To add one: a row in `MODELS`. A digest is copied from a file that was hashed, never
+from a web page.
 """
 
 from __future__ import annotations
@@ -73,15 +75,21 @@ class Model:
     hub: Hub | None = None
     packages: tuple[PackagePart, ...] = ()
     derive: Derived | None = None
+    by_hand: str = ""
 
     @cached_property
     def identity(self) -> str:
-        """`ID@sha256:` and 32 digits over all the row's digests, or `ID@REPOSITORY@REVISION` where there are none."""
+        """`ID@sha256:` and 32 digits over all the row's digests, or `ID@REPOSITORY@REVISION` where there are none.
+
+        Of files that are put there by hand, their names.
+        """
         if all(file.sha256 for file in self.files):
             lines = "".join(f"{file.name} {file.sha256}\n" for file in self.files)
             found = f"{self.id}@sha256:{hashlib.sha256(lines.encode()).hexdigest()[:32]}"
         elif self.hub is not None:
             found = f"{self.id}@{self.hub.repo}@{self.hub.revision}"
+        elif self.by_hand:
+            found = f"{self.id}@{'+'.join(file.name for file in self.files)}"
         else:
             raise AssertionError(f"{self.id} has neither digests nor a revision")
         return f"{found}/{self.derive.function.partition(':')[2]}{self.derive.version}" if self.derive else found
@@ -244,6 +252,19 @@ def _rows() -> Iterator[Model]:
         packages=(PackagePart("pypi", "Resemblyzer", "0.1.4", "resemblyzer/pretrained.pt", "pretrained.pt"),),
         derive=Derived("transforms.speakers:build_encoder", 1, "pretrained.pt", "speaker-encoder.onnx"),
     )
+    for name, weights, stems in (
+        ("htdemucs", "955717e8-8726e21a.th", "vocals, drums, bass and the rest"),
+        ("htdemucs_6s", "5c90dfd2-34c22ccb.th", "vocals, drums, bass, guitar, piano and the rest"),
+    ):
+        yield Model(
+            id=f"demucs-{name}",
+            engine="demucs",
+            licence="MIT (code; none is stated for the weights)",
+            languages=("*",),
+            summary=f"takes music apart into {stems}",
+            files=(File(f"{name}.yaml"), File(weights)),
+            by_hand="the project demucs publishes them, and its package has the .yaml in its folder `remote`",
+        )
     yield _whisper(
         "base",
         "Systran/faster-whisper-base",

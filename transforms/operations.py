@@ -106,6 +106,15 @@ OPERATIONS: dict[str, Operation] = {
             summary="Take noise away and make speech clearer.",
             example="wavemill enhance interview.wav -o interview.mp3 --strength 3",
         ),
+        Operation(
+            name="separate",
+            inputs={"audio": "audio"},
+            output="stems",
+            unit="audio_s",
+            default_engine="classical",
+            summary="Take voices and accompaniment apart, or instruments.",
+            example="wavemill separate song.mp3 -o stems/",
+        ),
     )
 }
 

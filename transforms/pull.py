@@ -66,7 +66,10 @@ def fetch(model: Model, settings: Settings, progress: Progress | None = None) ->
         root.mkdir(parents=True, exist_ok=True)
         with FileLock(root / f".{model.id}.lock"):
             if read_stamp(model, root) is None:  # another process may have pulled it while we waited
-                _install(model, settings, progress or (lambda name, done, total: None))
+                if model.by_hand:
+                    _take_up(model, root / model.id)
+                else:
+                    _install(model, settings, progress or (lambda name, done, total: None))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise WavemillError("storage_full", f"no space for {model.id} in {root}: {error}") from error
@@ -125,6 +128,21 @@ def _install(model: Model, settings: Settings, progress: Progress) -> None:
         target.rename(staging / "old")
     ready.rename(target)
     shutil.rmtree(staging)
+
+
+def _take_up(model: Model, folder: Path) -> None:
+    """Stamp what the user put there. Raises `model_missing` naming what is not."""
+    missing = [file.name for file in model.files if not (folder / file.name).is_file()]
+    if missing:
+        detail = f"{model.id} cannot be fetched, only put there: copy {' and '.join(missing)} into {folder}; {model.by_hand}"
+        raise WavemillError("model_missing", detail, "model")
+    files = {}
+    for file in model.files:
+        seen = (folder / file.name).stat()
+        digest = _digest(folder / file.name)
+        _expect(f"{model.id}: {file.name}", digest, file.sha256 or digest)
+        files[file.name] = {"bytes": seen.st_size, "sha256": digest, "mtime_ns": seen.st_mtime_ns}
+    _write_stamp(folder, {"identity": model.identity, "source": "by hand", "files": files})
 
 
 def _fetch_anywhere(model: Model, staging: Path, settings: Settings, progress: Progress) -> tuple[str, dict[str, str]]:

@@ -334,3 +334,19 @@ def test_an_unknown_model_is_refused(act: Any) -> None:
     with pytest.raises(WavemillError) as caught:
         act("whisper-bse", Settings())
     assert caught.value.code == "model_unavailable"
+
+
+def test_files_that_nothing_fetches_are_asked_for_by_name_and_taken_up_once_they_are_there(tmp_path: Path) -> None:
+    row = toy(files=(File("a.yaml"), File("w-0a1b2c3d.th")), by_hand="from their publisher")
+    settings = Settings(models_dir=tmp_path)
+    (tmp_path / "toy").mkdir()
+    (tmp_path / "toy/a.yaml").write_bytes(SMALL)
+    with pytest.raises(WavemillError, match=r"copy w-0a1b2c3d.th into .*toy; from their publisher") as caught:
+        pull.fetch(row, settings)
+    assert caught.value.code == "model_missing"
+    (tmp_path / "toy/w-0a1b2c3d.th").write_bytes(BIG)
+    assert pull.fetch(row, settings) == tmp_path / "toy"
+    stamp = json.loads((tmp_path / "toy" / STAMP).read_text())
+    assert (stamp["source"], stamp["files"]["w-0a1b2c3d.th"]["sha256"]) == ("by hand", sha256(BIG))
+    assert models.read_stamp(row, tmp_path) is not None
+    assert row.identity == "toy@a.yaml+w-0a1b2c3d.th"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,20 @@ def item_of(cls: type[Engine], **options: Any) -> Item:
     return Item("0" * 64, "a", cls.operation, cls.name, options_of(cls, **options), inputs)
 
 
+def need_modules(cls: type[Engine]) -> None:
+    """Skip, by name, what would run an engine whose modules are not installed here."""
+    lacking = [module for module in cls.requires if find_spec(module) is None]
+    if lacking:
+        pytest.skip(f"{cls.operation} {cls.name} needs {', '.join(lacking)}: extra {cls.extra}")
+
+
 def loaded(cls: type[Engine], threads: int = 2) -> Engine:
+    """A loaded engine with its weights. Skips, by name, where modules or weights that only a user can put there are not here."""
+    need_modules(cls)
     settings = Settings()
     for model in cls().models(options_of(cls)):
+        if models.known(model).by_hand and not (settings.models_dir / model).exists():
+            pytest.skip(f"{cls.operation} {cls.name} needs the weights {model}, which nothing fetches")
         pull(model, settings)
     made = cls()
     made.load(Place("cpu", threads, settings.models_dir))
@@ -139,7 +151,8 @@ engine.models(options), engine.weights(options), engine.language(options)
 print(sorted(sys.modules))
 """
     seen = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True).stdout
-    for module in ("onnxruntime", "onnx", "ctranslate2", "faster_whisper", "piper", "misaki", "spacy", "av", "huggingface_hub"):
+    heavy = ("onnxruntime", "onnx", "ctranslate2", "faster_whisper", "piper", "misaki", "spacy", "av", "huggingface_hub")
+    for module in (*heavy, "torch", "demucs", "scipy", "librosa"):
         assert f"'{module}'" not in seen
 
 
@@ -169,6 +182,7 @@ def test_a_voice_that_nobody_has_is_refused_at_once(name: str) -> None:
 
 @every_class_with_weights
 def test_without_its_weights_an_engine_says_what_fetches_them(cls: type[Engine], tmp_path: Path, speech: list[Audio]) -> None:
+    need_modules(cls)
     made = cls()
     pieces = [Piece({"text": TEXTS[0], "audio": taken_by(cls, speech[0])}, options_of(cls), 0)]
     made.load(Place("cpu", 1, tmp_path))

@@ -1,0 +1,180 @@
+"""Demucs with small random weights that are made here: its real loading code, its stems, and what it does out of memory."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import shutil
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from transforms import models
+from transforms.engine import Place
+from transforms.engines.demucs import Demucs, consistent
+from transforms.errors import WavemillError
+from transforms.models import File, Model
+from transforms.pull import pull
+from transforms.records import Audio, Piece, Result
+from transforms.settings import Settings
+
+RATE_HZ = 44100
+FOUR = ["drums", "bass", "other", "vocals"]
+SIX = [*FOUR, "guitar", "piano"]
+MIX = (np.random.default_rng(1).standard_normal((2, 10 * RATE_HZ)) * 0.1).astype(np.float32)
+
+
+def test_what_the_sources_lack_of_the_mix_is_shared_out_evenly() -> None:
+    mix, made = np.full((2, 3), 1.0, np.float32), np.zeros((4, 2, 3), np.float32)
+    made[0] = 0.6
+    np.testing.assert_allclose(consistent(made, mix)[:, 0, 0], [0.7, 0.1, 0.1, 0.1], atol=1e-6)
+
+
+def write_weights(folder: Path, name: str, sources: list[str]) -> tuple[File, File]:
+    """A folder as `demucs.pretrained` takes it, of a model with 0.4 M random parameters."""
+    torch = pytest.importorskip("torch", reason="separate demucs needs torch: extra torch")
+    pytest.importorskip("demucs", reason="separate demucs needs demucs: extra torch")
+    from demucs.htdemucs import HTDemucs
+    from demucs.states import get_state
+
+    torch.manual_seed(len(sources))
+    small: dict[str, Any] = {"channels": 8, "depth": 4, "nfft": 4096, "t_layers": 1, "t_heads": 2, "bottom_channels": 0}
+    model = HTDemucs(sources=sources, segment=Fraction(39, 5), **small)
+    args, kwargs = model._init_args_kwargs
+    folder.mkdir(parents=True)
+    package = {"klass": HTDemucs, "args": args, "kwargs": kwargs, "state": get_state(model, None, half=True), "training_args": {}}
+    torch.save(package, folder / "new.th")
+    weights = f"aaaa000{len(sources)}-{hashlib.sha256((folder / 'new.th').read_bytes()).hexdigest()[:8]}.th"
+    (folder / "new.th").rename(folder / weights)
+    (folder / f"{name}.yaml").write_text(f"models: [{weights.partition('-')[0]}]\n")
+    return File(f"{name}.yaml"), File(weights)
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Both models, each a row of the table with the names its own weights have."""
+    folder = tmp_path_factory.mktemp("models")
+    with pytest.MonkeyPatch.context() as patch:
+        for name, sources in (("htdemucs", FOUR), ("htdemucs_6s", SIX)):
+            files = write_weights(folder / f"demucs-{name}", name, sources)
+            row = Model(f"demucs-{name}", "demucs", "none", ("*",), "random", files, by_hand="made by this test")
+            patch.setitem(models.MODELS, row.id, row)
+            pull(row.id, Settings(models_dir=folder))
+        yield folder
+
+
+@pytest.fixture
+def engine(models_dir: Path) -> Iterator[Demucs]:
+    made = Demucs()
+    made.load(Place("cpu", 2, models_dir))
+    yield made
+    made.close()
+
+
+def separated(engine: Demucs, samples: np.ndarray, **options: Any) -> dict[str, np.ndarray]:
+    (outcome,) = engine.run([Piece({"audio": Audio(samples, RATE_HZ)}, engine.Options(**options), 0)])
+    assert isinstance(outcome, Result)
+    assert outcome.fields == {"method": "htdemucs_6s" if options.get("stems") == 6 else "htdemucs"}
+    return {name: audio.samples for name, audio in outcome.outputs.items()}
+
+
+@pytest.mark.parametrize(("stems", "names"), [(2, ["vocals", "instrumental"]), (4, FOUR), (6, SIX)])
+def test_stems_have_the_models_names_and_add_up_to_the_mix(engine: Demucs, stems: int, names: list[str]) -> None:
+    made = separated(engine, MIX, stems=stems)
+    assert list(made) == names
+    assert all((stem.shape, stem.dtype) == (MIX.shape, np.float32) for stem in made.values())
+    np.testing.assert_allclose(sum(made.values()), MIX, atol=1e-5)
+    assert len({stem.tobytes() for stem in made.values()}) == stems
+
+
+def test_two_stems_are_the_vocals_of_four_and_the_sum_of_the_others(engine: Demucs) -> None:
+    two, four = separated(engine, MIX), separated(engine, MIX, stems=4)
+    np.testing.assert_array_equal(two["vocals"], four["vocals"])
+    np.testing.assert_allclose(two["instrumental"], four["drums"] + four["bass"] + four["other"], atol=1e-5)
+
+
+def test_a_louder_mix_makes_louder_stems_of_the_same_shape(engine: Demucs) -> None:
+    np.testing.assert_allclose(separated(engine, 4 * MIX)["vocals"], 4 * separated(engine, MIX)["vocals"], atol=1e-3)
+
+
+def test_a_second_engine_and_two_threads_at_once_give_the_same_to_the_bit(engine: Demucs, models_dir: Path) -> None:
+    other = Demucs()
+    other.load(Place("cpu", 1, models_dir))
+    alone = [separated(other, part)["vocals"].tobytes() for part in (MIX, MIX[:, ::-1])]
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(lambda part: separated(engine, part)["vocals"].tobytes(), (MIX, MIX[:, ::-1]))) == alone
+
+
+@pytest.mark.parametrize("samples", [np.zeros((2, RATE_HZ), np.float32), MIX[:, :1]])
+def test_silence_and_a_single_frame_come_out_as_long_as_they_are(engine: Demucs, samples: np.ndarray) -> None:
+    for stem in separated(engine, samples).values():
+        assert stem.shape == samples.shape
+        assert np.isfinite(stem).all()
+
+
+def test_out_of_memory_the_segment_is_halved_until_it_fits_and_stays_so(engine: Demucs) -> None:
+    import torch
+
+    seen: list[float] = []
+
+    def short_of_memory(model: Any, given: Any) -> None:
+        seen.append(given[0].shape[-1] / RATE_HZ)
+        if seen[-1] > 2.0:
+            raise torch.OutOfMemoryError("injected")
+
+    whole = separated(engine, MIX)
+    engine._open("htdemucs").models[0].register_forward_pre_hook(short_of_memory)
+    made = separated(engine, MIX)
+    assert seen[:3] == pytest.approx([7.8, 3.9, 1.95])
+    assert set(np.round(seen[2:], 2)) == {1.95}
+    np.testing.assert_allclose(made["vocals"] + made["instrumental"], MIX, atol=1e-5)
+    assert whole["vocals"].shape == made["vocals"].shape
+    seen.clear()
+    separated(engine, MIX)
+    assert max(seen) < 2.0
+
+
+def test_memory_that_never_suffices_is_the_items_own_transient_failure(engine: Demucs) -> None:
+    def no_memory(model: Any, given: Any) -> None:
+        raise MemoryError
+
+    engine._open("htdemucs").models[0].register_forward_pre_hook(no_memory)
+    with pytest.raises(WavemillError, match="even for segments") as caught:
+        separated(engine, MIX)
+    assert caught.value.code == "out_of_memory"
+
+
+def test_weights_that_are_not_those_their_name_says_are_refused(models_dir: Path, tmp_path: Path) -> None:
+    shutil.copytree(models_dir / "demucs-htdemucs", tmp_path / "demucs-htdemucs")
+    weights = tmp_path / "demucs-htdemucs" / models.known("demucs-htdemucs").files[1].name
+    data = bytearray(weights.read_bytes())
+    data[len(data) // 2] ^= 1
+    weights.write_bytes(data)
+    other = Demucs()
+    other.load(Place("cpu", 1, tmp_path))
+    with pytest.raises(WavemillError, match="demucs-htdemucs") as caught:
+        separated(other, MIX)
+    assert caught.value.code == "weights_mismatch"
+
+
+def test_a_device_that_is_not_here_is_named(models_dir: Path) -> None:
+    import torch
+
+    if torch.backends.mps.is_available():
+        pytest.skip("it is here")
+    with pytest.raises(WavemillError, match="mps") as caught:
+        Demucs().load(Place("mps", 1, models_dir))
+    assert (caught.value.code, caught.value.field) == ("engine_unloadable", "device")
+
+
+def test_where_torch_is_not_installed_the_engine_says_which_extra_has_it() -> None:
+    if importlib.util.find_spec("torch") is not None:
+        pytest.skip("torch is installed here")
+    with pytest.raises(WavemillError, match=r"wavemill\[torch\]") as caught:
+        Demucs().load(Place())
+    assert caught.value.code == "engine_unloadable"
