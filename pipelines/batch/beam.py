@@ -7,6 +7,7 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
 from pipelines.batch.room import Room, room_for
 from pipelines.batch.units import Ref
@@ -34,8 +35,6 @@ class RunUnits(beam.DoFn):
 
 def run_local(job_json: str, refs: Iterable[Ref]) -> None:
     """Run in this process. `FnApiRunner` by name: `DirectRunner` would look for another runner and fall back in silence."""
-    from apache_beam.runners.portability.fn_api_runner import FnApiRunner
-
     options = PipelineOptions(["--direct_running_mode=in_memory"], save_main_session=False)
     with beam.Pipeline(runner=FnApiRunner(), options=options) as pipeline:
         build(pipeline, job_json, refs)

@@ -1,0 +1,207 @@
+"""Who spoke when: clusters of embeddings with known truth, and real voices in turns."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from scipy.optimize import linear_sum_assignment
+
+from pipelines.one import run_items
+from transforms import codec, diarize, speakers, torch_file
+from transforms.diarize import Turn, Window
+from transforms.engine import Place, engine_class
+from transforms.errors import WavemillError
+from transforms.options import AudioOptions
+from transforms.pull import pull
+from transforms.records import Audio, Input, Piece, Result
+from transforms.settings import Settings
+
+RATE_HZ = 16000
+TEXTS = (
+    "The clock above the mill had stopped a long time ago.",
+    "I will charge you nothing unless it works.",
+    "The water is high, and the wheel will not turn before noon.",
+    "She took the lamp from the shelf and went down the stairs.",
+)
+
+
+def voice(number: int, spread: float, rng: np.random.Generator) -> np.ndarray:
+    """An embedding near the axis of its speaker."""
+    drawn = np.eye(speakers.SIZE)[number] + rng.normal(0, spread / 16, speakers.SIZE)
+    return np.asarray(drawn / np.linalg.norm(drawn), np.float32)
+
+
+def spoken(order: Sequence[int], seed: int = 0) -> tuple[list[Window], list[tuple[float, float]]]:
+    """Two windows of each speaker's three seconds, a second of silence between turns."""
+    rng = np.random.default_rng(seed)
+    windows, spans = [], []
+    for index, number in enumerate(order):
+        start = index * 4.0
+        spans.append((start, start + 3.0))
+        windows += [Window(start + at, start + at + 1.6, voice(number, 0.3, rng)) for at in (0.0, 0.7, 1.4)]
+    return windows, spans
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=12))
+def test_speakers_are_counted_and_named_in_the_order_in_which_they_are_heard(order: list[int]) -> None:
+    windows, spans = spoken(order)
+    found = diarize.turns(windows, spans)
+    names: dict[int, int] = {}
+    assert [names.setdefault(number, len(names)) for number in order] == [turn.speaker for turn in found]
+    assert all(turn.start < turn.end for turn in found)
+
+
+def test_as_many_speakers_are_told_apart_as_are_asked_for() -> None:
+    windows, spans = spoken([0, 1, 2, 0, 1, 2])
+    assert {turn.speaker for turn in diarize.turns(windows, spans, 2)} == {0, 1}
+
+
+def test_many_windows_are_clustered_in_parts_with_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    windows, spans = spoken([0, 1, 2, 1, 0, 2, 2, 1] * 4)
+    whole = diarize.turns(windows, spans)
+    monkeypatch.setattr(diarize, "AT_ONCE", 20)
+    assert diarize.turns(windows, spans) == whole
+
+
+def test_silence_has_no_turns() -> None:
+    assert diarize.turns([], []) == []
+
+
+def test_a_segment_is_cut_where_another_speaker_begins() -> None:
+    words = [{"start": n, "end": n + 0.9, "word": f" w{n}", "probability": 1.0} for n in range(6)]
+    segment = {"start": 0, "end": 6, "text": "w0 w1 w2 w3 w4 w5", "words": words}
+    labelled = diarize.label([segment], [Turn(0, 3, 0), Turn(3, 6, 1)])
+    assert [(s["speaker"], s["text"], s["start"], s["end"]) for s in labelled] == [
+        ("SPEAKER_00", "w0 w1 w2", 0, 2.9),
+        ("SPEAKER_01", "w3 w4 w5", 3, 5.9),
+    ]
+
+
+def test_a_file_of_weights_that_asks_for_anything_but_tensors_is_refused(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (Path.touch, (tmp_path / "owned",))
+
+    path = tmp_path / "evil.pt"
+    with path.open("wb") as file:
+        pickle.dump(torch_file.MAGIC, file)
+        for part in (1001, {}, Evil()):
+            pickle.dump(part, file)
+    with pytest.raises(WavemillError, match="which no weights need") as caught:
+        torch_file.read_legacy(path, "model_state")
+    assert caught.value.code == "weights_mismatch"
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("data", [b"", b"garbage", b"PK\x03\x04 a newer file"])
+def test_a_file_of_another_kind_is_refused(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.pt").write_bytes(data)
+    with pytest.raises(WavemillError) as caught:
+        torch_file.read_legacy(tmp_path / "a.pt", "model_state")
+    assert caught.value.code == "weights_mismatch"
+
+
+def engine_of(name: str) -> Any:
+    cls = engine_class("synthesize", name)
+    for model in cls().models(cls.Options()):
+        pull(model, Settings())
+    made = cls()
+    made.load(Place("cpu", 2, Settings().models_dir))
+    return made
+
+
+@pytest.fixture(scope="module")
+def clips() -> dict[tuple[str, int], np.ndarray]:
+    """Each text by each voice, mono at 16 kHz, without silence at its ends."""
+    import soxr
+
+    found = {}
+    for engine, names in ((engine_of("kokoro"), ("af_bella", "am_michael")), (engine_of("piper"), ("en_US-joe-medium",))):
+        for name in names:
+            for number, text in enumerate(TEXTS):
+                (made,) = engine.run([Piece({"text": text}, engine.Options.parse({"voice": name}), number)])
+                audio = made.outputs["audio"]
+                samples = soxr.resample(audio.samples[0], audio.rate_hz, RATE_HZ)
+                loud = np.flatnonzero(np.abs(samples) > 0.02)
+                found[name, number] = samples[loud[0] : loud[-1]]
+    return found
+
+
+def mixed(clips: dict[tuple[str, int], np.ndarray], order: Sequence[str]) -> tuple[Audio, list[tuple[float, float, int]]]:
+    """The voices in turns with pauses of .3 s and a little noise, and the truth: start, end, number of the voice."""
+    names = list(dict.fromkeys(order))
+    parts, truth, at = [], [], 0
+    for index, name in enumerate(order):
+        clip = clips[name, index % len(TEXTS)]
+        parts += [clip, np.zeros(RATE_HZ * 3 // 10, np.float32)]
+        truth.append((at / RATE_HZ, (at + len(clip)) / RATE_HZ, names.index(name)))
+        at += len(clip) + RATE_HZ * 3 // 10
+    whole = np.concatenate(parts) + np.random.default_rng(0).normal(0, 0.001, at)
+    return Audio(whole.astype(np.float32)[None], RATE_HZ), truth
+
+
+def error_rate(truth: Sequence[tuple[float, float, int]], told: Sequence[tuple[float, float, int]], end_s: float) -> float:
+    """Diarization error rate with the usual collar of .25 s: missed, falsely told and confused time over spoken time."""
+    ticks = np.arange(0, end_s, 0.01)
+    said, heard = np.full(len(ticks), -1), np.full(len(ticks), -1)
+    counted = np.ones(len(ticks), bool)
+    for start, end, number in truth:
+        said[(ticks >= start) & (ticks < end)] = number
+        counted &= (np.abs(ticks - start) >= 0.25) & (np.abs(ticks - end) >= 0.25)
+    for start, end, number in told:
+        heard[(ticks >= start) & (ticks < end)] = number
+    said, heard = said[counted], heard[counted]
+    size = max(said.max(), heard.max()) + 1
+    shared = np.array([[((said == a) & (heard == b)).sum() for b in range(size)] for a in range(size)])
+    right = shared[linear_sum_assignment(-shared)].sum()
+    return float(((said >= 0).sum() - right + ((said < 0) & (heard >= 0)).sum()) / (said >= 0).sum())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "order",
+    [
+        ("af_bella", "am_michael", "af_bella", "am_michael", "am_michael", "af_bella"),
+        ("am_michael", "en_US-joe-medium", "af_bella", "am_michael", "af_bella", "en_US-joe-medium", "am_michael"),
+    ],
+    ids=["two", "three"],
+)
+def test_real_voices_in_turns_are_told_apart_in_the_transcript(
+    clips: dict[tuple[str, int], np.ndarray], tmp_path: Path, order: tuple[str, ...]
+) -> None:
+    audio, truth = mixed(clips, order)
+    (tmp_path / "talk.wav").write_bytes(codec.encode(audio, AudioOptions(format="wav")).data)
+    options = engine_class("transcribe", "faster-whisper").Options.parse(
+        {"model": "tiny.en", "diarize": True, "timestamps": True, "formats": "srt"}
+    )
+    (outcome,) = run_items("transcribe", "faster-whisper", options, [{"audio": Input("uri", str(tmp_path / "talk.wav"))}], Settings())
+    assert isinstance(outcome, Result)
+    assert outcome.fields["speakers"] == len(set(order))
+    segments = json.loads(outcome.outputs["transcript"].data)["segments"]
+    told = [(s["start"], s["end"], int(s["speaker"].removeprefix("SPEAKER_"))) for s in segments]
+    assert error_rate(truth, told, audio.duration_s) <= 0.15
+    assert b"SPEAKER_00: " in outcome.outputs["srt"].data
+
+
+def test_the_transcript_stands_when_its_voices_cannot_be_told_apart(clips: dict[tuple[str, int], np.ndarray]) -> None:
+    class Deaf(engine_class("transcribe", "faster-whisper")):  # type: ignore[misc]
+        def _speakers(self) -> Any:
+            raise RuntimeError("no ears")
+
+    options = Deaf.Options.parse({"model": "tiny.en", "diarize": True})
+    for model in Deaf().models(options):
+        pull(model, Settings())
+    engine = Deaf()
+    engine.load(Place("cpu", 1, Settings().models_dir))
+    samples = clips["en_US-joe-medium", 0]
+    (outcome,) = engine.run([Piece({"audio": Audio(samples[None], RATE_HZ)}, options, 0)])
+    assert isinstance(outcome, Result)
+    assert "clock" in outcome.fields["text"]
+    assert "no ears" in outcome.fields["diarization_error"]
