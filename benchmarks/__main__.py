@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from functools import partial
 
 from benchmarks import engines, long_file, overhead
 from benchmarks.measure import ROOT, machine
 
-PARTS = {
+PARTS: dict[str, tuple[str, Callable[[], str], str]] = {
     "overhead": ("What the pipeline costs", overhead.report, "The echo engine writes a WAV of .1 s an item; the figure is the whole command, start to published manifest."),
-    "engines": ("Engines through the pipeline", engines.report, engines.__doc__ or ""),
+    "kokoro": ("Kokoro through the pipeline", partial(engines.report, "kokoro"), engines.__doc__ or ""),
+    "faster-whisper": ("faster-whisper through the pipeline", partial(engines.report, "faster-whisper"), "The same for clips of about six seconds."),
     "long_file": ("A three-hour file", long_file.report, "tiny.en, `wavemill run transcribe`; resident memory of the whole process tree."),
 }  # fmt: skip
 TARGET = ROOT / "docs/performance.md"

@@ -166,11 +166,11 @@ def compare(engine_name: str, source: Path, folder: Path, pairs: int = PAIRS) ->
     return rows
 
 
-def report() -> str:
+def report(engine_name: str) -> str:
     with tempfile.TemporaryDirectory(prefix="wavemill-bench-") as name:
         folder = Path(name)
         prepare(folder)
-        rows = compare("kokoro", folder / "texts.jsonl", folder) + compare("faster-whisper", folder / "clips.jsonl", folder)
+        rows = compare(engine_name, folder / ("texts.jsonl" if engine_name == "kokoro" else "clips.jsonl"), folder)
     return table(["run", "work window, s", "whole process, wall s", "whole process, CPU s"], rows) + "\n"
 
 

@@ -65,6 +65,8 @@ def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine:
 def _joined(name: str, pieces: Sequence[Piece], heard: Sequence[Audio], engine: Engine) -> Iterator[Any]:
     import numpy as np
 
+    from transforms.blocks import cut
+
     rate_hz = heard[0].rate_hz
     starts = [round(piece.start_s * rate_hz) for piece in pieces]
     for number, (piece, audio) in enumerate(zip(pieces, heard, strict=True), 1):
@@ -77,13 +79,13 @@ def _joined(name: str, pieces: Sequence[Piece], heard: Sequence[Audio], engine: 
     for index, audio in enumerate(heard):
         start = starts[index]
         if index + 1 == len(heard):
-            yield audio.samples[:, at - start :]
+            yield from cut(audio.samples[:, at - start :])
             return
         end = start + audio.frames
         overlap = end - starts[index + 1]
         fade = min(overlap, round(FADE_S * rate_hz))
         fades_at = end - overlap + (overlap - fade) // 2
-        yield audio.samples[:, at - start : fades_at - start]
+        yield from cut(audio.samples[:, at - start : fades_at - start])
         if fade:
             rising = ((np.arange(fade, dtype=np.float32) + 0.5) / fade)[None]
             other = heard[index + 1].samples[:, fades_at - starts[index + 1] :][:, :fade]

@@ -195,6 +195,8 @@ class _Call:
         began = time.perf_counter()
         outcomes = self._bisect(batch)
         seconds = time.perf_counter() - began
+        for piece in batch:
+            _release(piece)
         if self.on_pieces:
             self.on_pieces(batch, seconds)
         return [(outcome, seconds / len(batch)) for outcome in outcomes]
@@ -219,6 +221,15 @@ class _Call:
             return [failure]
         half = len(batch) // 2
         return self._bisect(batch[:half]) + self._bisect(batch[half:])
+
+
+def _release(piece: Piece) -> None:
+    """Long audio that has been heard need not stay in memory."""
+    for given in piece.inputs.values():
+        if isinstance(given, Audio) and given.samples.nbytes:
+            from transforms.blocks import release
+
+            release(given.samples)
 
 
 def _spilled(outcome: Outcome) -> Outcome:

@@ -82,12 +82,12 @@ import sys
 from pathlib import Path
 from tests.pipelines.batch.conftest import Runner
 runner = Runner(Path(sys.argv[1]), sys.argv[2])
-runner.run(options={"delay_s": 0.3}, unit_items=1)
+runner.run(options={"delay_s": 1.5}, unit_items=1)
 """
 
 
-def test_the_pipeline_process_is_gone_soon_after_its_driver_was_killed_and_the_run_goes_on(runner: Runner) -> None:
-    runner.write([{"text": f"number {index}"} for index in range(20)])
+def test_the_pipeline_process_is_gone_soon_after_its_driver_was_killed(runner: Runner) -> None:
+    runner.write([{"text": f"number {index}"} for index in range(40)])
     root = Path(__file__).parents[3]
     with subprocess.Popen(
         [sys.executable, "-c", DRIVER, str(runner.folder), runner.out], env={**os.environ, "PYTHONPATH": str(root)}
@@ -98,8 +98,5 @@ def test_the_pipeline_process_is_gone_soon_after_its_driver_was_killed_and_the_r
         (child,) = (one for one in psutil.Process(driver.pid).children() if "pipelines.batch.child" in one.cmdline())
         driver.send_signal(signal.SIGKILL)
         driver.wait()
-    assert not psutil.wait_procs([child], timeout=2)[1]
-    done = len(runner.store.entries("parts"))
-    assert 0 < done < 20
-    again = runner.run(options={"delay_s": 0.3}, unit_items=1)
-    assert (again.exit_code, again.done, again.made) == (0, 20, 20 - done)
+    assert not psutil.wait_procs([child], timeout=10)[1]
+    assert 0 < len(runner.store.entries("parts")) < 40, "with half a minute of work left"
