@@ -31,6 +31,9 @@ ENGINES: dict[str, dict[str, str]] = {
     "convert": {
         "pyav": "transforms.engines.pyav:PyAV",
     },
+    "analyze": {
+        "librosa": "transforms.engines.librosa:Librosa",
+    },
 }
 
 

@@ -88,6 +88,15 @@ OPERATIONS: dict[str, Operation] = {
             summary="Change format, bitrate, rate, channels or loudness.",
             example="wavemill convert talk.wav -o talk.mp3 --bitrate 128 --loudness -16",
         ),
+        Operation(
+            name="analyze",
+            inputs={"audio": "audio"},
+            output="data",
+            unit="audio_s",
+            default_engine="librosa",
+            summary="Find key, tempo and meter of music.",
+            example="wavemill analyze song.mp3",
+        ),
     )
 }
 
