@@ -42,6 +42,9 @@ ENGINES: dict[str, dict[str, str]] = {
         "classical": "transforms.engines.classical:Classical",
         "demucs": "transforms.engines.demucs:Demucs",
     },
+    "analyze": {
+        "librosa": "transforms.engines.librosa:Librosa",
+    },
 }
 
 

@@ -115,6 +115,15 @@ OPERATIONS: dict[str, Operation] = {
             summary="Take voices and accompaniment apart, or instruments.",
             example="wavemill separate song.mp3 -o stems/",
         ),
+        Operation(
+            name="analyze",
+            inputs={"audio": "audio"},
+            output="data",
+            unit="audio_s",
+            default_engine="librosa",
+            summary="Find key, tempo and meter of music.",
+            example="wavemill analyze song.mp3",
+        ),
     )
 }
 
