@@ -42,7 +42,7 @@ def test_most_keys_tempi_and_meters_of_songs_that_nothing_was_fitted_on_are_righ
     right = {name: sum(result[name] for result in found) / len(found) for name in ("key_right", "bpm_right", "bpm_octave", "meter_right")}
     # floors against getting worse, below what was measured; benchmarks/quality_analyze.py says how good it is
     assert right["key_right"] >= 0.75
-    assert right["bpm_right"] >= 0.85
+    assert right["bpm_right"] >= 0.75
     assert right["bpm_octave"] >= 0.95
     assert right["meter_right"] >= 0.85
 
