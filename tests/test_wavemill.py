@@ -192,7 +192,7 @@ def test_ctrl_c_stops_a_single_item_within_a_piece_and_writes_nothing(tmp_path: 
         time.sleep(4)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=15)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert "Traceback" not in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["long.txt"]
