@@ -85,12 +85,16 @@ def _to_json(fields: dict[str, object]) -> str:
     return json.dumps(known, ensure_ascii=False, sort_keys=True)
 
 
-def view(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> None:
-    """A view `parts` of every committed row, with `part` (the file's name), and a table `winners`: one of them for each key."""
+def view(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> list[str]:
+    """A view `parts` of every committed row, with `part` (the file's name), and a table `winners`: one of them for each key.
+
+    Returns the part files that are cut short or garbage: nothing in them counts, and a run makes their units anew.
+    """
     found = sorted(name for name, _ in store.sizes("parts") if name.endswith(".parquet"))
-    paths = [path for path in store.fetch(found, scratch) if _whole(path)]
-    if paths:
-        files = ", ".join(map(sql.file, paths))
+    paths = dict(zip(found, store.fetch(found, scratch), strict=True))
+    broken = [name for name, path in paths.items() if not _whole(path)]
+    if sound := [path for name, path in paths.items() if name not in broken]:
+        files = ", ".join(map(sql.file, sound))
         con.execute(
             f"CREATE OR REPLACE TEMP VIEW parts AS SELECT *, parse_filename(filename) AS part FROM read_parquet([{files}], filename=true)"
         )
@@ -116,12 +120,7 @@ def view(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> None:
         QUALIFY row_number() OVER (
             PARTITION BY key ORDER BY status = 'done' DESC, CASE WHEN status = 'done' THEN part END, n DESC, part) = 1
     """)
-
-
-def broken(store: Store, scratch: Path) -> list[str]:
-    """The part files that are cut short or garbage: nothing in them counts, and a run makes their units anew."""
-    found = sorted(name for name, _ in store.sizes("parts") if name.endswith(".parquet"))
-    return [name for name, path in zip(found, store.fetch(found, scratch), strict=True) if not _whole(path)]
+    return broken
 
 
 def _whole(path: Path) -> bool:

@@ -131,10 +131,18 @@ def test_what_is_installed_is_what_is_pinned() -> None:
 
 
 def test_no_tracked_file_names_a_registry_or_this_checkout() -> None:
-    # in two parts each, so that this file does not name them either
-    hosts = ("pypi", ".org"), ("files.pythonhosted", ".org"), ("registry.npmjs", ".org"), ("repo1.maven", ".org")
-    more = ("proxy.golang", ".org"), ("deb.debian", ".org"), ("crates", ".io"), ("/debian", ".org/debian")
-    forbidden = re.compile("|".join(re.escape("".join(parts)) for parts in hosts + more) + rf"|(?<![\w.]){re.escape(str(ROOT))}/")
+    # backwards, so that this file does not name them either
+    hosts = (
+        "gro.ipyp",
+        "gro.detsohnohtyp.selif",
+        "gro.sjmpn.yrtsiger",
+        "gro.nevam.1oper",
+        "gro.gnalog.yxorp",
+        "gro.naibed.bed",
+        "oi.setarc",
+        "naibed/gro.naibed/",
+    )
+    forbidden = re.compile("|".join(re.escape(host[::-1]) for host in hosts) + rf"|(?<![\w.]){re.escape(str(ROOT))}/")
     found = {f"{name}: {hit.group()}" for name, text in tracked() for hit in forbidden.finditer(text)}
     assert found == set()
 

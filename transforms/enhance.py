@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from pydantic import Field
@@ -9,12 +10,12 @@ from pydantic import Field
 from transforms.chunks import join, split
 from transforms.errors import WavemillError
 from transforms.options import AudioOptions, Options as BaseOptions
-from transforms.records import Audio, Item
+from transforms.records import Audio, Item, Piece, Result
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["ATTENUATION_DB", "VERSION", "Options", "check", "finish", "join", "options_of", "split"]
+__all__ = ["ATTENUATION_DB", "VERSION", "Options", "check", "finish", "join", "options_of", "split", "work"]
 
 VERSION = 1
 
@@ -45,6 +46,19 @@ def check(item: Item) -> None:
     options = options_of(item.options)
     if not (options.denoise or options.clarity or options.super_resolution):
         raise WavemillError("bad_option", "denoise, clarity and super_resolution are all off: nothing is left to do", "denoise")
+
+
+def work(piece: Piece, denoise: Callable[[np.ndarray, float], np.ndarray]) -> Result:
+    """One piece, each channel by itself: `denoise` takes samples (frames,) and the most dB that noise is lowered by."""
+    import numpy as np
+
+    given, options = piece.inputs["audio"], options_of(piece.options)
+    assert isinstance(given, Audio)
+    cleaned = given.samples
+    if options.denoise:
+        limit_db = ATTENUATION_DB[options.strength]
+        cleaned = np.stack([denoise(channel, limit_db) for channel in given.samples])
+    return Result(outputs={"audio": finish(given, cleaned, options)})
 
 
 def finish(given: Audio, cleaned: np.ndarray, options: Options) -> Audio:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -386,6 +387,17 @@ class Store:
         except FileNotFoundError:
             return None
         return data
+
+    def read_object(self, name: str) -> dict[str, Any] | None:
+        """The JSON object in a file: None where there is no file, `{}` for one that cannot be read."""
+        data = self.read(name)
+        if data is None:
+            return None
+        try:
+            found = json.loads(data)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def exists(self, name: str) -> bool:
         if self.local:

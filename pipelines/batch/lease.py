@@ -51,7 +51,7 @@ class Lease:
 
     def __enter__(self) -> Self:
         if not self.store.create(self.name, self._body()):
-            found = read(self.store, self.name)
+            found = self.store.read_object(self.name)
             if found and not self.take_over and alive(found, self.ttl_s):
                 raise self._held(found)
             self._replace(found)
@@ -66,14 +66,14 @@ class Lease:
         """Take a lease from its holder; of several who try at once one passes the door, and only if nobody was quicker."""
         door = f"takeovers/{self.name.rpartition('/')[2]}"
         if not self.store.create(door, self._body()):
-            other = read(self.store, door)
+            other = self.store.read_object(door)
             if other and alive(other, self.ttl_s):
                 raise self._held(other)
             self.store.remove([door])  # of a driver that died on the threshold
             if not self.store.create(door, self._body()):
-                raise self._held(read(self.store, door) or {})
+                raise self._held(self.store.read_object(door) or {})
         try:
-            now = read(self.store, self.name)
+            now = self.store.read_object(self.name)
             if (now or {}).get("nonce") != (found or {}).get("nonce"):
                 raise self._held(now or {})
             self.store.write(self.name, self._body())
@@ -83,7 +83,7 @@ class Lease:
     def _beat(self) -> None:
         while not self._done.wait(self.ttl_s / 6):
             try:
-                found = read(self.store, self.name)
+                found = self.store.read_object(self.name)
                 if found and found.get("nonce") != self._nonce:
                     self.lost.set()
                     return
@@ -94,25 +94,16 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
-        found = read(self.store, self.name)
+        found = self.store.read_object(self.name)
         if found and found.get("nonce") == self._nonce:
             self.store.remove([self.name])
 
 
-def read(store: Store, name: str) -> dict[str, Any] | None:
-    """The lease's content, None where there is none, and `{}` for one that cannot be read: nobody's."""
-    data = store.read(name)
-    if data is None:
-        return None
-    try:
-        found = json.loads(data)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
 def alive(found: dict[str, Any], ttl_s: float) -> bool:
-    """Whether the holder still works: on this host its process is asked, on others its heartbeat is believed."""
+    """Whether the holder still works: on this host its process is asked, on others its heartbeat is believed.
+
+    Nobody holds a lease that cannot be read, `{}`.
+    """
     if not found:
         return False
     if found["host"] == socket.gethostname():
@@ -127,8 +118,6 @@ def require_free(store: Store, ttl_s: float, mine: str = "", beside_shards: bool
     """Raises `lease_held` while another driver or shard works on this OUT; shards work beside each other."""
     names = [DRIVER] if beside_shards else [entry.url for entry in store.entries("leases")]
     for name in names:
-        found = read(store, name)
-        if name == mine:
-            continue
+        found = None if name == mine else store.read_object(name)
         if found and alive(found, ttl_s):
             raise WavemillError("lease_held", f"{store.url} is being worked on by {found['holder']}; wait for it or stop it")

@@ -48,12 +48,7 @@ class Plan:
 
 def read_stored(store: Store, name: str = PLAN) -> dict[str, Any] | None:
     """A stored plan, or None where there is none that can be read."""
-    data = store.read(name)
-    try:
-        found = json.loads(data) if data else None
-    except ValueError:
-        return None
-    return found if isinstance(found, dict) else None
+    return store.read_object(name) or None
 
 
 def require_stored(store: Store) -> dict[str, Any]:
@@ -128,10 +123,10 @@ def _plan(
     replay: bool,
 ) -> Plan:
     engine = spec.new_engine()
-    if not dry and (bad := parts.broken(store, scratch)):
-        store.remove(bad)
-        taken.warnings.append(f"{len(bad)} part files could not be read and were removed; their items are made again")
-    parts.view(con, store, scratch)
+    broken = parts.view(con, store, scratch)
+    if broken and not dry:
+        store.remove(broken)
+        taken.warnings.append(f"{len(broken)} part files could not be read and were removed; their items are made again")
     wanted = units.find_wanted(con, spec.shard, replay)
     mine = units.shard_filter(spec.shard)
     counted = con.execute(f"""

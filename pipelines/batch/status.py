@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from pipelines.batch import plan as plans, publish as publishing, snapshot as snapshots
-from pipelines.batch.lease import alive, read
+from pipelines.batch.lease import alive
 from transforms.settings import Settings
 from transforms.storage import Store
 
@@ -40,8 +39,7 @@ def status(out: str, settings: Settings) -> Status:
         counts = publishing.count(con)
         failures = con.sql(f"SELECT index, id, code, detail FROM outcomes WHERE status = 'failed' ORDER BY index LIMIT {EXAMPLES}")
         examples = [dict(zip(failures.columns, row, strict=True)) for row in failures.fetchall()]
-    leases = (read(store, entry.url) for entry in store.entries("leases"))
-    record = store.read("run.json")
+    leases = (store.read_object(entry.url) for entry in store.entries("leases"))
     return Status(
         out=store.url,
         operation=stored["spec"]["operation"],
@@ -51,13 +49,5 @@ def status(out: str, settings: Settings) -> Status:
         published_rows=publishing.published_rows(store),
         holders=[lease["holder"] for lease in leases if lease and alive(lease, settings.lease_ttl_s)],
         examples=examples,
-        last_run=_read_record(record),
+        last_run=store.read_object("run.json") or {},
     )
-
-
-def _read_record(record: bytes | None) -> dict[str, Any]:
-    try:
-        found = json.loads(record or b"{}")
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}

@@ -13,7 +13,7 @@ from transforms import enhance, models
 from transforms.engine import Engine, Place
 from transforms.engines.sessions import open_session, provider
 from transforms.options import Options as BaseOptions
-from transforms.records import Audio, Item, Outcome, Piece, Result
+from transforms.records import Item, Outcome, Piece
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,21 +49,10 @@ class GTCRN(Engine):
         self._session: Any = None
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
-        return [self._enhance(piece) for piece in pieces]
+        return [enhance.work(piece, self._denoise) for piece in pieces]
 
     def close(self) -> None:
         self._session = None
-
-    def _enhance(self, piece: Piece) -> Outcome:
-        import numpy as np
-
-        given, options = piece.inputs["audio"], enhance.options_of(piece.options)
-        assert isinstance(given, Audio)
-        cleaned = given.samples
-        if options.denoise:
-            limit_db = enhance.ATTENUATION_DB[options.strength]
-            cleaned = np.stack([self._denoise(channel, limit_db) for channel in given.samples])
-        return Result(outputs={"audio": enhance.finish(given, cleaned, options)})
 
     def _denoise(self, samples: np.ndarray, limit_db: float) -> np.ndarray:
         """Samples of shape (frames,) with noise lowered by at most `limit_db`: so much of what was given is mixed in."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipelines.batch.lease import DRIVER, Lease, alive, read, require_free
+from pipelines.batch.lease import DRIVER, Lease, alive, require_free
 from transforms.errors import WavemillError
 from transforms.storage import Store
 
@@ -29,7 +29,7 @@ def test_a_second_driver_is_refused_and_told_who_holds_it(out: str) -> None:
 def test_a_lease_of_a_dead_process_is_taken_at_once(tmp_path: Path) -> None:
     store = Store(str(tmp_path))
     with Lease(store, DRIVER, 60):
-        held = read(store, DRIVER)
+        held = store.read_object(DRIVER)
     assert held
     store.write(DRIVER, json.dumps({**held, "started_s": held["started_s"] - 100, "nonce": "dead"}).encode())
     with Lease(store, DRIVER, 60):
