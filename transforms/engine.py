@@ -22,10 +22,12 @@ ENGINES: dict[str, dict[str, str]] = {
     "synthesize": {
         "kokoro": "transforms.engines.kokoro:Kokoro",
         "piper": "transforms.engines.piper:Piper",
+        "sherpa": "transforms.engines.sherpa_tts:SherpaSpeech",
         "echo": "transforms.engines.echo:EchoSpeech",
     },
     "transcribe": {
         "faster-whisper": "transforms.engines.faster_whisper:FasterWhisper",
+        "sherpa": "transforms.engines.sherpa_asr:SherpaTranscript",
         "echo": "transforms.engines.echo:EchoTranscript",
     },
     "convert": {

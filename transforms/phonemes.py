@@ -104,6 +104,29 @@ def phonemes(text: str, language: str) -> str:
     return " ".join("".join(symbol for symbol in said if symbol in ALPHABET or symbol.isspace()).split())
 
 
+def ipa(text: str, code: str) -> str:
+    """What espeak says, with its stress and the text's punctuation: what Piper, Matcha and KittenTTS were trained on.
+
+    Raises `unsupported_language` for a code that espeak does not know.
+    """
+    with _lock:
+        key = f"espeak {code}"
+        if key not in _speakers:
+            _speakers[key] = _raw_espeak(code)
+        return _speakers[key](text)
+
+
+def _raw_espeak(code: str) -> Speak:
+    _quiet_espeak()  # it tells phonemizer where espeak is
+    from phonemizer.backend import EspeakBackend
+
+    try:
+        backend = EspeakBackend(code, preserve_punctuation=True, with_stress=True, language_switch="remove-flags")
+    except RuntimeError as error:
+        raise WavemillError("unsupported_language", f"espeak does not speak {code!r}", "language") from error
+    return lambda text: str(backend.phonemize([text], strip=True)[0])
+
+
 def _load(language: str) -> Speak:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # misaki reads its word lists by an old function

@@ -1,0 +1,136 @@
+"""sherpa-onnx: the real Piper and Kokoro weights spoken and heard again, and a toy that stands for a model that hears."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.transforms.engines import sherpa_folders
+from transforms.engine import Place, engine_class
+from transforms.engines.sherpa_asr import SherpaTranscript
+from transforms.engines.sherpa_tts import SherpaSpeech
+from transforms.errors import WavemillError
+from transforms.pull import pull
+from transforms.records import Audio, Failure, Input, Item, Outcome, Piece, Result
+from transforms.settings import Settings
+
+TEXT = "The keeper of the light had not spoken."
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    pytest.importorskip("sherpa_onnx", reason="sherpa needs sherpa_onnx: extra sherpa")
+    root = tmp_path_factory.mktemp("sherpa")
+    return {name: getattr(sherpa_folders, name)(root / name) for name in ("piper", "kokoro", "hearing_toy")}
+
+
+@pytest.fixture(scope="module")
+def speaker(folders: dict[str, Path]) -> Iterator[SherpaSpeech]:
+    made = SherpaSpeech()
+    made.load(Place())
+    yield made
+    made.close()
+
+
+def speak(speaker: SherpaSpeech, folder: Path, kind: str, text: str = TEXT, **options: Any) -> Outcome:
+    (outcome,) = speaker.run([Piece({"text": text}, SherpaSpeech.Options.parse({"model_dir": str(folder), "kind": kind} | options), 0)])
+    return outcome
+
+
+def audio_of(outcome: Outcome) -> Audio:
+    assert isinstance(outcome, Result), outcome
+    audio = outcome.outputs["audio"]
+    assert isinstance(audio, Audio)
+    return audio
+
+
+def heard(audio: Audio) -> str:
+    """What Whisper hears, so that speech is known from noise."""
+    import soxr
+
+    listener = engine_class("transcribe", "faster-whisper")()
+    options = listener.Options.parse({"model": "tiny.en"})
+    for model in listener.models(options):
+        pull(model, Settings())
+    listener.load(Place(models_dir=Settings().models_dir))
+    samples = soxr.resample(audio.samples[0], audio.rate_hz, 16000)[None].astype(np.float32)
+    (outcome,) = listener.run([Piece({"audio": Audio(samples, 16000)}, options, 0)])
+    assert isinstance(outcome, Result)
+    return " ".join(str(outcome.fields["text"]).lower().strip(" .").split())
+
+
+@pytest.mark.parametrize(("kind", "rate_hz"), [("piper", 22050), ("kokoro", 24000)])
+def test_real_weights_say_what_is_written(kind: str, rate_hz: int, speaker: SherpaSpeech, folders: dict[str, Path]) -> None:
+    audio = audio_of(speak(speaker, folders[kind], kind))
+    assert audio.rate_hz == rate_hz
+    assert heard(audio) == TEXT.lower().strip(".")
+
+
+def test_speed_and_noise_are_options(speaker: SherpaSpeech, folders: dict[str, Path]) -> None:
+    calm = {"noise_scale": 0, "noise_w": 0}
+    usual, again, quick = (audio_of(speak(speaker, folders["piper"], "piper", **calm, speed=speed)) for speed in (1.0, 1.0, 2.0))
+    assert np.array_equal(usual.samples, again.samples), "no noise, no chance"
+    assert quick.duration_s < 0.7 * usual.duration_s
+    lively = audio_of(speak(speaker, folders["piper"], "piper"))
+    assert not np.array_equal(lively.samples, usual.samples)
+
+
+def test_a_voice_is_the_number_of_a_speaker(speaker: SherpaSpeech, folders: dict[str, Path]) -> None:
+    bella, adam = (audio_of(speak(speaker, folders["kokoro"], "kokoro", voice=voice)) for voice in ("0", "1"))
+    assert not np.array_equal(bella.samples, adam.samples)
+    outcome = speak(speaker, folders["kokoro"], "kokoro", voice="2")
+    assert isinstance(outcome, Failure)
+    assert (outcome.code, outcome.detail) == ("unknown_voice", "this model's voices are 0 to 1")
+
+
+def test_a_language_that_espeak_does_not_know_is_refused(speaker: SherpaSpeech, folders: dict[str, Path]) -> None:
+    with pytest.raises(WavemillError, match="tlh") as caught:
+        speak(speaker, folders["piper"], "piper", language="tlh")
+    assert caught.value.code == "unsupported_language"
+
+
+def hears(folder: Path, audio: Audio, **options: Any) -> dict[str, Any]:
+    listener = SherpaTranscript()
+    listener.load(Place())
+    (outcome,) = listener.run([Piece({"audio": audio}, SherpaTranscript.Options.parse({"model_dir": str(folder)} | options), 0)])
+    listener.close()
+    assert isinstance(outcome, Result)
+    return dict(outcome.fields)
+
+
+def test_each_stretch_of_speech_is_a_segment_in_its_time_and_silence_is_none(speaker: SherpaSpeech, folders: dict[str, Path]) -> None:
+    import soxr
+
+    spoken = audio_of(speak(speaker, folders["piper"], "piper", noise_scale=0, noise_w=0))
+    speech = soxr.resample(spoken.samples[0], spoken.rate_hz, 16000).astype(np.float32)
+    silence = np.zeros(32000, np.float32)
+    audio = Audio(np.concatenate([speech, silence, speech])[None], 16000)
+    fields = hears(folders["hearing_toy"], audio)
+    assert (fields["text"], fields["language"]) == ("hello hello", "en")
+    assert fields["duration_s"] == audio.duration_s
+    first, second = fields["segments"]
+    assert first["end"] <= len(speech) / 16000 + 0.2
+    assert second["start"] >= (len(speech) + 32000) / 16000 - 0.2
+    nothing = hears(folders["hearing_toy"], Audio(silence[None], 16000))
+    assert (nothing["text"], nothing["language"], nothing["segments"]) == ("", None, [])
+
+
+@pytest.mark.parametrize(
+    ("options", "field"), [({"timestamps": "true"}, "timestamps"), ({"task": "translate"}, "task"), ({"kind": "piper"}, "kind")]
+)
+def test_what_these_models_cannot_do_is_refused_before_anything_is_loaded(options: dict[str, Any], field: str, tmp_path: Path) -> None:
+    folder = sherpa_folders.fake("sensevoice", tmp_path)
+    parsed = SherpaTranscript.Options.parse({"model_dir": str(folder)} | options)
+    with pytest.raises(WavemillError) as caught:
+        SherpaTranscript().check(Item("0", "a", "transcribe", "sherpa", parsed, {"audio": Input("uri", "a.wav")}))
+    assert (caught.value.code, caught.value.field) == ("bad_option", field)
+
+
+def test_another_device_than_the_cpu_is_refused(folders: dict[str, Path]) -> None:
+    with pytest.raises(WavemillError, match="cuda") as caught:
+        SherpaSpeech().load(Place("cuda"))
+    assert caught.value.code == "engine_unloadable"

@@ -1,0 +1,109 @@
+"""Transcripts by sherpa-onnx, from the folder of a model that the user has: SenseVoice, Paraformer or Whisper.
+
+None of them times long audio well by itself, so each stretch of speech is heard alone and is one segment.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field
+
+from transforms import transcribe
+from transforms.engine import Engine, Place
+from transforms.engines import sherpa_models
+from transforms.engines.sherpa_tts import load_sherpa
+from transforms.errors import WavemillError
+from transforms.options import Options as BaseOptions
+from transforms.records import Audio, Item, Outcome, Piece, Result
+
+LONGEST_S = 28.0
+"""Whisper hears 30 s at once."""
+AT_ONCE = 8
+
+
+class SherpaTranscript(Engine):
+    name = "sherpa"
+    operation = "transcribe"
+    requires = ("sherpa_onnx",)
+    extra = "sherpa"
+    rate_hz = 16000
+    max_s = 600.0
+    cost_s = 0.1
+
+    class Options(transcribe.Options):
+        model_dir: str = Field("", description="folder of the model, on every machine that runs this")
+        kind: str = Field("sensevoice", description="sensevoice, paraformer or whisper")
+
+    def weights(self, options: BaseOptions) -> str:
+        assert isinstance(options, self.Options)
+        return sherpa_models.identity(options.kind, self.operation, options.model_dir)
+
+    def check(self, item: Item) -> None:
+        options = item.options
+        assert isinstance(options, self.Options)
+        kind = sherpa_models.kind_of(self.operation, options.kind)
+        if options.timestamps:
+            raise WavemillError("bad_option", "timestamps: the engine sherpa times stretches of speech, not words", "timestamps")
+        if options.task == "translate" and kind.family != "whisper":
+            raise WavemillError("bad_option", f"task: {options.kind} does not translate; whisper does", "task")
+        sherpa_models.find(kind, options.model_dir)
+
+    def load(self, place: Place) -> None:
+        load_sherpa(place)
+        self._lock = threading.Lock()
+        self._recognizers: dict[tuple[Any, ...], Any] = {}
+
+    def close(self) -> None:
+        self._recognizers.clear()
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        return [self._hear(piece.inputs["audio"], piece.options) for piece in pieces]
+
+    def _hear(self, audio: Any, options: Any) -> Outcome:
+        from transforms import vad
+        from transforms.segments import glue_of, join_texts
+
+        assert isinstance(audio, Audio)
+        recognizer, segments, languages = self._open(options), [], []
+        spans = vad.find_speech(audio, max_speech_s=LONGEST_S)
+        for first in range(0, len(spans), AT_ONCE):
+            group = spans[first : first + AT_ONCE]
+            streams = [recognizer.create_stream() for _ in group]
+            for stream, (start, end) in zip(streams, group, strict=True):
+                stream.accept_waveform(audio.rate_hz, audio.samples[0, start:end])
+            recognizer.decode_streams(streams)
+            for stream, (start, end) in zip(streams, group, strict=True):
+                text = stream.result.text.strip()
+                if text:
+                    segments.append({"start": start / audio.rate_hz, "end": end / audio.rate_hz, "text": text})
+                    languages.append(stream.result.lang.strip("<|>"))
+        language = options.language or max(languages, key=languages.count, default="") or None
+        said = join_texts((segment["text"] for segment in segments), glue_of(language))
+        return Result({"text": said, "language": language, "duration_s": audio.duration_s, "segments": segments})
+
+    def _open(self, options: Any) -> Any:
+        key = (options.model_dir, options.kind, options.language, options.task)
+        with self._lock:
+            if key not in self._recognizers:
+                try:
+                    self._recognizers[key] = hearing(options.kind, options.model_dir, options.language, options.task)
+                except (AssertionError, RuntimeError, ValueError) as error:
+                    raise WavemillError("weights_mismatch", f"{options.model_dir}: {error}", "model_dir") from error
+            return self._recognizers[key]
+
+
+def hearing(name: str, model_dir: str, language: str | None, task: str) -> Any:
+    """A recognizer of that kind; sherpa's own factories check nothing but that files are there."""
+    import sherpa_onnx
+
+    kind = sherpa_models.kind_of("transcribe", name)
+    files = {name: str(path) for name, path in sherpa_models.find(kind, model_dir).items()}
+    tuning: dict[str, Any] = {
+        "sense_voice": {"language": language or "auto", "use_itn": True},
+        "whisper": {"language": language or "", "task": task},
+    }.get(kind.family, {})
+    make = getattr(sherpa_onnx.OfflineRecognizer, f"from_{kind.family}")
+    return make(**files, **tuning, num_threads=1)

@@ -1,0 +1,127 @@
+"""Speech by sherpa-onnx (Apache-2.0), from the folder of a model that the user has.
+
+Since its version 2 it brings no espeak: where a folder holds no lexicon the phonemes are made here.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import Field
+
+from transforms import synthesize
+from transforms.engine import Engine, Place
+from transforms.engines import sherpa_models
+from transforms.errors import WavemillError
+from transforms.options import Options as BaseOptions
+from transforms.records import Audio, Failure, Item, Outcome, Piece, Result
+
+ESPEAK = {"en": "en-us", "fr": "fr-fr", "pt": "pt-br", "zh": "cmn"}
+"""Languages that espeak knows under another code."""
+
+
+class SherpaSpeech(Engine):
+    """VITS, MeloTTS, Piper, Matcha, KittenTTS and Kokoro. A voice is the number of a speaker."""
+
+    name = "sherpa"
+    operation = "synthesize"
+    requires = ("sherpa_onnx",)
+    extra = "sherpa"
+    deterministic = False
+    rate_hz = 0
+    max_chars = 400
+    cost_s = 0.01
+    gated = True
+
+    class Options(synthesize.Options):
+        model_dir: str = Field("", description="folder of the model, on every machine that runs this")
+        kind: str = Field("piper", description="vits, melotts, piper, matcha, kitten or kokoro")
+        noise_scale: float | None = Field(None, ge=0, le=2, description="variation of the sound; sherpa's own when unset")
+        noise_w: float | None = Field(None, ge=0, le=2, description="variation of the rhythm; sherpa's own when unset")
+
+    def weights(self, options: BaseOptions) -> str:
+        assert isinstance(options, self.Options)
+        return sherpa_models.identity(options.kind, self.operation, options.model_dir)
+
+    def check(self, item: Item) -> None:
+        options = item.options
+        assert isinstance(options, self.Options)
+        if options.voice and not options.voice.isdecimal():
+            raise WavemillError("unknown_voice", f"no voice {options.voice!r}: sherpa's are numbers from 0", "voice")
+        sherpa_models.find(sherpa_models.kind_of(self.operation, options.kind), options.model_dir)
+
+    def load(self, place: Place) -> None:
+        load_sherpa(place)
+        self._lock = threading.Lock()
+        self._voices: dict[tuple[Any, ...], Any] = {}
+
+    def close(self) -> None:
+        self._voices.clear()
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        return [self._speak(str(piece.inputs["text"]), piece.options) for piece in pieces]
+
+    def _speak(self, text: str, options: Any) -> Outcome:
+        import numpy as np
+        import sherpa_onnx
+
+        if not any(symbol.isalnum() for symbol in text):
+            return Failure("empty_text", f"nothing in {text[:40]!r} can be spoken", "text")
+        speaker, wanted = self._open(options), sherpa_onnx.GenerationConfig()
+        wanted.sid, wanted.speed = int(options.voice or 0), options.speed
+        if wanted.sid >= max(1, speaker.num_speakers):
+            return Failure("unknown_voice", f"this model's voices are 0 to {max(1, speaker.num_speakers) - 1}", "voice")
+        said = _phonemes(text, options, speaker.lang)
+        if said is not None:
+            wanted.phoneme_codepoints = [[ord(symbol) for symbol in said]]
+        made = speaker.generate(text, wanted)
+        samples = np.clip(np.asarray(made.samples, np.float32), -1, 1)
+        if not samples.size:
+            return Failure("engine_error", f"sherpa said nothing of {text[:40]!r}")
+        return Result(outputs={"audio": Audio(samples[None], made.sample_rate)})
+
+    def _open(self, options: Any) -> Any:
+        import sherpa_onnx
+
+        key = (options.model_dir, options.kind, options.noise_scale, options.noise_w)
+        with self._lock:
+            if key not in self._voices:
+                tuning = {"noise_scale": options.noise_scale, "noise_scale_w": options.noise_w}
+                config = sherpa_models.speaking(options.kind, options.model_dir, **tuning)
+                self._voices[key] = built(sherpa_onnx.OfflineTts, config, options.model_dir)
+            return self._voices[key]
+
+
+def _phonemes(text: str, options: Any, spoken: str) -> str | None:
+    """What a model without a lexicon is to say, by whom its table row names; None where sherpa finds it in the lexicon."""
+    from transforms import phonemes
+
+    kind = sherpa_models.kind_of("synthesize", options.kind)
+    if not kind.phonemes or "lexicon" in sherpa_models.find(kind, options.model_dir):
+        return None
+    if kind.phonemes == "misaki":
+        return phonemes.phonemes(text, phonemes.letter(options.language, "a"))
+    code = options.language or spoken or "en"
+    return phonemes.ipa(text, ESPEAK.get(code, code))
+
+
+def load_sherpa(place: Place) -> None:
+    """Make sure that sherpa-onnx is here and can run there. Raises `engine_unloadable`."""
+    try:
+        import sherpa_onnx  # noqa: F401  a broken installation shows here, before any work
+    except ImportError as error:
+        raise WavemillError("engine_unloadable", f"{error}; install the extra `sherpa`: pip install 'wavemill[sherpa]'") from error
+    if place.device != "cpu":
+        raise WavemillError("engine_unloadable", f"sherpa-onnx as packaged cannot use {place.device}; take --device cpu", "device")
+
+
+def built(make: Any, config: Any, model_dir: str) -> Any:
+    """`make(config)`. Raises `weights_mismatch`; of some broken models sherpa ends the process instead."""
+    if not config.validate():
+        raise WavemillError("weights_mismatch", f"sherpa-onnx does not take the files of {model_dir}; its log says why", "model_dir")
+    try:
+        return make(config)
+    except Exception as error:  # onnxruntime's, through another library
+        raise WavemillError("weights_mismatch", f"{model_dir}: {error}", "model_dir") from error
