@@ -45,6 +45,18 @@ ENGINES: dict[str, dict[str, str]] = {
     "analyze": {
         "librosa": "transforms.engines.librosa:Librosa",
     },
+    "embed": {
+        "kokoro": "transforms.engines.kokoro_voice:KokoroEmbed",
+    },
+    "clone": {
+        "kokoro": "transforms.engines.kokoro_voice:KokoroClone",
+    },
+    "convert_voice": {
+        "cascade": "transforms.engines.cascade:ConvertVoice",
+    },
+    "restyle": {
+        "cascade": "transforms.engines.cascade:Restyle",
+    },
 }
 
 

@@ -30,6 +30,7 @@ CODES: dict[str, tuple[Kind, int, str]] = {
     "input_not_found": ("item", 404, "the URI names nothing"),
     "input_forbidden": ("item", 403, "the URI may not be read"),
     "engine_error": ("item", 500, "the engine failed on this item alone"),
+    "bad_reference": ("item", 400, "the recording cannot tell whose voice is meant"),
     "engine_crashed": ("item", 500, "the item killed its process three times"),
     "input_changed": ("transient", 503, "the input is not the version that was planned"),
     "input_unavailable": ("transient", 503, "the input's storage did not answer"),

@@ -44,6 +44,18 @@ def failure_of(error: WavemillError) -> Failure:
     return Failure(error.code, error.detail, error.field)
 
 
+def one_by_one(pieces: Sequence[Piece], act: Callable[[Piece], Outcome]) -> list[Outcome]:
+    """What an engine makes of each piece by itself; what `act` raises of one is its Failure."""
+
+    def one(piece: Piece) -> Outcome:
+        try:
+            return act(piece)
+        except WavemillError as error:
+            return failure_of(error)
+
+    return [one(piece) for piece in pieces]
+
+
 def each(works: Iterable[Work | Failure], act: Callable[[Work], Any], pool: Executor | None = None) -> Flow:
     """Every work with the payload `act` makes of it; what `act` raises of an item is its Failure."""
 
@@ -267,5 +279,5 @@ def _encode(work: Work) -> Result:
 
                 output, measured = loudness.normalize(output, options.loudness, options.true_peak)
                 fields |= {"lufs": round(measured.lufs, 2), "true_peak_dbtp": round(measured.true_peak_dbtp, 2)}
-            outputs[name] = codec.encode(output, options)
+            outputs[name] = codec.encode(output, options, fields.get("provenance", ""))
     return Result(fields, outputs)
