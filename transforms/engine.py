@@ -54,6 +54,9 @@ ENGINES: dict[str, dict[str, str]] = {
     "convert_voice": {
         "cascade": "transforms.engines.cascade:ConvertVoice",
     },
+    "translate": {
+        "cascade": "transforms.engines.cascade:Translate",
+    },
     "restyle": {
         "cascade": "transforms.engines.cascade:Restyle",
     },

@@ -155,6 +155,16 @@ OPERATIONS: dict[str, Operation] = {
             example="wavemill convert-voice talk.mp3 --target me.wav -o mine.mp3",
         ),
         Operation(
+            name="translate",
+            inputs={"audio": "audio", "target": "audio"},
+            optional=frozenset({"target"}),
+            output="audio",
+            unit="audio_s",
+            default_engine="cascade",
+            summary="Say a recording in another language.",
+            example="wavemill translate discurso.mp3 --to en --preserve-voice -o speech.mp3",
+        ),
+        Operation(
             name="restyle",
             inputs={"audio": "audio", "target": "audio"},
             optional=frozenset({"target"}),

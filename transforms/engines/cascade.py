@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from transforms import convert_voice, restyle, revoice, steps
+from transforms import convert_voice, restyle, revoice, steps, translate
 from transforms.chain import Chain, Stage, stage
 from transforms.engine import Place
 from transforms.engines.kokoro_voice import METHOD, PROVENANCE, Fitter
@@ -128,6 +128,37 @@ class Restyle(ConvertVoice):
         spoken = revoice.speak(paced, self.say(speak, piece.seed, voice, language), total_s, rate_hz, options.speed)
         told = {"text": heard.fields["text"], "language": language, "emotion": options.emotion, **fields}
         return Result(told, {"audio": _coloured(spoken, preset)})
+
+
+class Translate(ConvertVoice):
+    """Into English by the recognizer's own translation."""
+
+    operation = "translate"
+    version = 1
+    Options = translate.Options
+
+    def stages(self, options: BaseOptions) -> Iterator[Stage]:
+        assert isinstance(options, translate.Options)
+        if options.to.lower().split("-")[0] != "en":
+            detail = f"no engine here translates into {options.to!r}; faster-whisper translates into en alone"
+            raise WavemillError("unsupported_language", detail, "to")
+        yield stage("transcribe", options.stt, language=options.language, task="translate")
+        yield stage("synthesize", options.tts, voice=options.voice or None, language=options.to)
+
+    def check(self, item: Item) -> None:
+        Chain.check(self, item)
+        if item.options.preserve_voice and item.options.voice:  # type: ignore[attr-defined]
+            raise WavemillError("bad_option", "preserve_voice is the source's own voice; leave voice out", "preserve_voice")
+
+    def _convert(self, piece: Piece) -> Outcome:
+        hear, speak = self.stages(piece.options)
+        options, audio = piece.options, piece.inputs["audio"]
+        assert isinstance(audio, Audio)
+        heard, segments = self.hear(hear, piece)
+        voice, fields = self.chosen(piece, fallback=audio if options.preserve_voice else None)
+        spoken = revoice.speak(segments, self.say(speak, piece.seed, voice, options.to), audio.duration_s, speak.engine.rate_hz)
+        told = {"text": heard.fields["text"], "language": options.to, "source_language": heard.fields["language"], **fields}
+        return Result(told, {"audio": spoken})
 
 
 def _paced(segments: Sequence[Mapping[str, Any]], total_s: float, preset: restyle.Preset) -> tuple[list[dict[str, Any]], float]:

@@ -118,3 +118,23 @@ def test_an_input_that_may_be_left_out_changes_who_an_item_is(runner: Runner) ->
     runner.write([{"audio": "a.wav", "voice": "af_bella"}, {"audio": "a.wav", "voice": "af_bella", "target": "b.wav"}, {"target": "b.wav"}])
     plan = plans.make(runner.spec(operation="convert_voice", engine="cascade"), SETTINGS, runner.store, runner.folder)
     assert (plan.rows, plan.refused, sum(ref.rows for ref in plan.refs)) == (3, {"bad_row": 1}, 2)
+
+
+@pytest.mark.slow
+def test_spanish_speech_becomes_english_speech_of_the_same_length(runner: Runner) -> None:
+    cls = engine_class("synthesize", "kokoro")
+    engine = cls()
+    engine.load(Place("cpu", 1, Settings().models_dir))
+    text = "La reunión empieza mañana por la mañana en la oficina central de Madrid."
+    (spoken,) = engine.run([Piece({"text": text}, cls.Options.parse({"voice": "ef_dora"}), 0)])
+    assert isinstance(spoken, Result)
+    source = write(runner.folder / "es.wav", spoken.outputs["audio"])
+    rows = [{"audio": str(source)}, {"audio": str(source), "preserve_voice": True}, {"audio": str(source), "to": "xx"}]
+    runner.write(rows)
+    summary = runner.run(operation="translate", engine="cascade")
+    assert (summary.done, summary.failed) == (2, {"unsupported_language": 1})
+    for row in runner.manifest()[:2]:
+        assert {"meeting", "madrid"} <= set(words(row["uri"]))
+        assert json.loads(row["fields"])["source_language"] == "es"
+        assert row["duration_s"] == pytest.approx(spoken.outputs["audio"].duration_s, rel=0.25)
+    assert json.loads(runner.manifest()[1]["fields"])["voice"] != json.loads(runner.manifest()[0]["fields"])["voice"]

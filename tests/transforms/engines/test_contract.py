@@ -27,7 +27,7 @@ TEXTS = ("Good morning.", "The boat is late.", "We wait for it here.")
 OPTIONS: dict[str, dict[str, Any]] = {"faster-whisper": {"model": "tiny.en", "beam_size": 1}}
 
 SPEAKS = ("synthesize", "clone")
-RESPOKEN = ("convert_voice", "restyle")
+RESPOKEN = ("convert_voice", "restyle", "translate")
 """Operations whose output is speech of their own, not their input changed."""
 VOICED = ("clone", "embed", *RESPOKEN)
 """Operations to which a recording tells a voice; that takes some seconds."""
