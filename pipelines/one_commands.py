@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from transforms.command_line import CLEAR, Pulls, format_time, new_settings, say
 from transforms.errors import WavemillError
 from transforms.operations import Operation, operation
 from transforms.options import AudioFormat
+from transforms.scratch import temporary_folder
 
 if TYPE_CHECKING:
     from transforms.options import Options
@@ -58,8 +58,8 @@ def _act(row: Operation, params: dict[str, Any]) -> None:
     engine = params["engine"] or row.default_engine
     values = flags.collect_options(row, params)
     settings = new_settings(**run_flags.collect_place(params))
-    with tempfile.TemporaryDirectory(prefix="wavemill-") as folder:
-        names, inputs = given.read_inputs(row, params, folder)
+    with temporary_folder() as folder:
+        names, inputs = given.read_inputs(row, params, str(folder))
         model = engine_class(row.name, engine).Options
         wanted = _targets(row, names, params["output"], values, model)
         if params["as_json"] and any(target.path == STDOUT for target in wanted):

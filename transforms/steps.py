@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 from transforms.engine import Engine
-from transforms.errors import WavemillError
+from transforms.errors import WavemillError, is_full, temporary_full
 from transforms.operations import Operation
 from transforms.options import AudioOptions
 from transforms.records import Audio, Failure, Outcome, Piece, Result, Work
@@ -228,6 +228,8 @@ class _Call:
         except MemoryError as error:
             failure = Failure("out_of_memory", f"{self.engine.name}: {error}")
         except Exception as error:  # a model may raise anything; what it raises is about these pieces
+            if is_full(error):
+                raise temporary_full() from error
             failure = Failure("engine_error", f"{self.engine.name}: {type(error).__name__}: {error}"[:500])
         if len(batch) == 1:
             return [failure]
