@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from transforms.command_line import Lazy, Mount, say
-from transforms.errors import WavemillError, exit_code
+from transforms.errors import WavemillError, exit_code, is_full, temporary_full
 from transforms.operations import OPERATIONS
 
 if TYPE_CHECKING:
@@ -72,6 +72,9 @@ class Root(Lazy):
             say(f"wavemill: {error.code}: {error.detail}")
             sys.exit(exit_code(error))
         except Exception as error:
+            if is_full(error):
+                say(f"wavemill: storage_full: {temporary_full().detail}")
+                sys.exit(3)
             sys.exit(_report(error))
 
 

@@ -30,9 +30,11 @@ def read_inputs(row: Operation, params: dict[str, Any], folder: str) -> tuple[li
     others = {
         name: Input("text", params[f"input_{name}"]) if kind == "text" else uri(params[f"input_{name}"])
         for name, kind in row.inputs.items()
-        if name != main
+        if name != main and params[f"input_{name}"] is not None
     }
     if row.inputs[main] == "text":
+        if main in row.optional and others and given is None and params["file"] is None:
+            return [row.name], [others]
         if (given is None) == (params["file"] is None):
             raise click.UsageError("give one of TEXT, - for standard input, or --file FILE")
         text = _read(params["file"]) if given is None else _decode(sys.stdin.buffer.read(), "-") if given == STDIN else given

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from transforms.command_line import CLEAR, Pulls, format_time, new_settings, say
 from transforms.errors import WavemillError
 from transforms.operations import Operation, operation
 from transforms.options import AudioFormat
+from transforms.scratch import temporary_folder
 
 if TYPE_CHECKING:
     from transforms.options import Options
@@ -37,9 +37,12 @@ def command(name: str) -> click.Command:
         ]
         lines += [f"wavemill {spelled} --file story.txt -o story.m4a", f"fortune | wavemill {spelled} - -o - > out.mp3"]
     else:
-        arguments = [click.Argument(["given"], metavar="FILE...", nargs=-1, required=True)]
+        arguments = [click.Argument(["given"], metavar="FILE...", nargs=-1, required=row.main_input not in row.optional)]
         lines += [f"wavemill {spelled} *.mp3 -o results/", f"wavemill {spelled} - < talk.mp3"]
-    others = [click.Option([f"--{other}", f"input_{other}"], required=True, help=f"The {other}.") for other in list(row.inputs)[1:]]
+    others = [
+        click.Option([f"--{other}", f"input_{other}"], required=other not in row.optional, help=f"The {other}.")
+        for other in list(row.inputs)[1:]
+    ]
     what = "A file, - for standard output" + (", or a folder." if row.inputs[row.main_input] == "audio" else ".")
     if row.output == "stems":
         what = "A file or a folder; each stem's name is put before the suffix."
@@ -55,8 +58,8 @@ def _act(row: Operation, params: dict[str, Any]) -> None:
     engine = params["engine"] or row.default_engine
     values = flags.collect_options(row, params)
     settings = new_settings(**run_flags.collect_place(params))
-    with tempfile.TemporaryDirectory(prefix="wavemill-") as folder:
-        names, inputs = given.read_inputs(row, params, folder)
+    with temporary_folder() as folder:
+        names, inputs = given.read_inputs(row, params, str(folder))
         model = engine_class(row.name, engine).Options
         wanted = _targets(row, names, params["output"], values, model)
         if params["as_json"] and any(target.path == STDOUT for target in wanted):
@@ -113,7 +116,7 @@ def _work(
             if row.output == "stems":
                 stems = [(targets.for_stem(mine[0], name), output.data) for name, output in outcome.outputs.items()]
             else:
-                stems = [(target, _content(target.format, outcome)) for target in mine]
+                stems = [(target, _content(target, row, outcome)) for target in mine]
             mine = [target for target, _ in stems]
             for target, data in stems:
                 _write(target, data, settings, as_json)
@@ -156,10 +159,11 @@ def _write(target: Target, data: bytes, settings: Settings, as_json: bool) -> No
         Store(folder, settings.storage_patience_s).write(name, data)
 
 
-def _content(format: str, result: Result) -> bytes:
-    """The output in that format; plain text also where the operation gives only fields."""
+def _content(target: Target, row: Operation, result: Result) -> bytes:
+    """The output in the target's format; plain text also where the operation gives only fields, which are what is shown of data."""
+    format = target.format
     for output in result.outputs.values():
-        if output.format == format:
+        if output.format == format and (target.path or row.output != "data"):
             data: bytes = output.data
             return data
     if format == "txt":

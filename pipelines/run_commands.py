@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,6 +16,7 @@ from pipelines import flags, run_flags
 from transforms.command_line import Lazy, Mount, new_settings, say
 from transforms.errors import WavemillError, exit_code
 from transforms.operations import OPERATIONS, operation
+from transforms.scratch import temporary_folder
 
 if TYPE_CHECKING:
     from pipelines.batch.run import Summary
@@ -116,15 +116,14 @@ def plan_command(name: str) -> click.Command:
     row = operation(name)
 
     def act(**params: Any) -> None:
-        import tempfile
 
         from pipelines.batch import plan, summary
         from transforms.storage import Store
 
         spec = run_flags.read_spec(name, params)
         settings = new_settings(**run_flags.collect_place(params))
-        with tempfile.TemporaryDirectory(prefix="wavemill-") as folder:
-            made = plan.make(spec, settings, Store(spec.out, settings.storage_patience_s), Path(folder), dry=True, probe=params["probe"])
+        with temporary_folder() as folder:
+            made = plan.make(spec, settings, Store(spec.out, settings.storage_patience_s), folder, dry=True, probe=params["probe"])
         if params["as_json"]:
             facts = {key: value for key, value in asdict(made).items() if key not in ("spec", "refs", "work")}
             spent_s = made.cost_s / summary.threads(made, settings)

@@ -51,19 +51,19 @@ _FORMATS = {
 _LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
 
 
-def encode(audio: Audio, options: AudioOptions) -> Encoded:
+def encode(audio: Audio, options: AudioOptions, comment: str = "") -> Encoded:
     """The audio as a file's bytes, at the rate, channels and bitrate of the options, or the nearest that the format has.
 
     WAV and FLAC are 16-bit. What a format cannot hold is mixed to stereo or resampled upwards (Opus: to 48 kHz). The
-    options' loudness is not applied here. Raises `engine_error` when samples are not finite.
+    options' loudness is not applied here. `comment` is written where the format has a place for it. Raises `engine_error` when samples are not finite.
     """
     rate_hz, channels = _shape(audio.rate_hz, audio.channels, options)
     blocks = _prepare([audio.samples], audio.rate_hz, rate_hz, channels)
-    if options.format == "wav" and audio.duration_s * rate_hz * channels * 2 < _WAV_BYTES:
+    if options.format == "wav" and not comment and audio.duration_s * rate_hz * channels * 2 < _WAV_BYTES:
         data, frames = _write_wav(blocks, rate_hz, channels)
     else:
         out = io.BytesIO()
-        frames = _write(out, blocks, rate_hz, channels, options)
+        frames = _write(out, blocks, rate_hz, channels, options, comment)
         data = out.getvalue()
     return Encoded(data, options.format, hashlib.sha256(data).hexdigest(), frames / rate_hz)
 
@@ -106,12 +106,14 @@ def _write_wav(blocks: Iterable[Block], rate_hz: int, channels: int) -> tuple[by
     return b"".join((wav.make_header(frames, rate_hz, channels), *parts)), frames
 
 
-def _write(out: IO[bytes], blocks: Iterable[Block], rate_hz: int, channels: int, options: AudioOptions) -> int:
+def _write(out: IO[bytes], blocks: Iterable[Block], rate_hz: int, channels: int, options: AudioOptions, comment: str = "") -> int:
     form = _FORMATS[options.format]
     extra = {"movie_timescale": str(rate_hz)} if form.container == "ipod" else {}
     with av.open(out, "w", format=form.container, options={"fflags": "+bitexact", **dict(form.options), **extra}) as container:
         stream: Any = container.add_stream(form.codec, rate=rate_hz)
         codec = stream.codec_context
+        if comment:
+            container.metadata["comment"] = comment
         codec.layout, codec.format = _layout(channels), form.samples
         codec.flags |= Flags.bitexact
         if form.bits_s:

@@ -47,6 +47,21 @@ ENGINES: dict[str, dict[str, str]] = {
     "analyze": {
         "librosa": "transforms.engines.librosa:Librosa",
     },
+    "embed": {
+        "kokoro": "transforms.engines.kokoro_voice:KokoroEmbed",
+    },
+    "clone": {
+        "kokoro": "transforms.engines.kokoro_voice:KokoroClone",
+    },
+    "convert_voice": {
+        "cascade": "transforms.engines.cascade:ConvertVoice",
+    },
+    "translate": {
+        "cascade": "transforms.engines.cascade:Translate",
+    },
+    "restyle": {
+        "cascade": "transforms.engines.cascade:Restyle",
+    },
 }
 
 

@@ -8,6 +8,7 @@ resumed; `usage` codes stop it before anything ran.
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 from typing import Literal
 
@@ -30,6 +31,7 @@ CODES: dict[str, tuple[Kind, int, str]] = {
     "input_not_found": ("item", 404, "the URI names nothing"),
     "input_forbidden": ("item", 403, "the URI may not be read"),
     "engine_error": ("item", 500, "the engine failed on this item alone"),
+    "bad_reference": ("item", 400, "the recording cannot tell whose voice is meant"),
     "engine_crashed": ("item", 500, "the item killed its process three times"),
     "input_changed": ("transient", 503, "the input is not the version that was planned"),
     "input_unavailable": ("transient", 503, "the input's storage did not answer"),
@@ -72,6 +74,20 @@ def kind(code: str) -> Kind:
 def exit_code(error: WavemillError) -> int:
     """The process's exit code when this error ends it: 1 item, 2 usage, 3 system or transient."""
     return {"item": 1, "usage": 2, "system": 3, "transient": 3}[error.kind]
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether this is a disk, or a quota of one, without space."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def temporary_full() -> WavemillError:
+    """What to raise where a temporary file finds no space."""
+    import tempfile
+
+    return WavemillError(
+        "storage_full", f"no space left in {tempfile.gettempdir()}; free some, or set TMPDIR, then run the same command again"
+    )
 
 
 def near(wrong: str, known: Iterable[str]) -> str:

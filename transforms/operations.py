@@ -38,7 +38,8 @@ class OperationModule(Protocol):
 class Operation:
     """A row: `inputs` maps each input's name to `text` or `audio`; the first is the one that is split and measured.
 
-    `output` is what is made: audio, `stems` (several audio outputs), text with its captions, or `data` (fields alone).
+    Those in `optional` may be left out of an item, but one at least is always there. `output` is what is made: audio,
+    `stems` (several audio outputs), text with its captions, or `data` (fields, and their JSON).
     """
 
     name: str
@@ -48,6 +49,7 @@ class Operation:
     default_engine: str
     summary: str
     example: str
+    optional: frozenset[str] = frozenset()
 
     @property
     def module(self) -> OperationModule:
@@ -123,6 +125,54 @@ OPERATIONS: dict[str, Operation] = {
             default_engine="librosa",
             summary="Find key, tempo and meter of music.",
             example="wavemill analyze song.mp3",
+        ),
+        Operation(
+            name="embed",
+            inputs={"audio": "audio"},
+            output="data",
+            unit="audio_s",
+            default_engine="kokoro",
+            summary="Find the voice of a recording, for later use.",
+            example="wavemill embed me.wav -o me.json",
+        ),
+        Operation(
+            name="clone",
+            inputs={"text": "text", "reference": "audio"},
+            output="audio",
+            unit="char",
+            default_engine="kokoro",
+            summary="Speak text in the voice of a recording.",
+            example='wavemill clone "Hello there" --reference me.wav -o hello.mp3',
+        ),
+        Operation(
+            name="convert_voice",
+            inputs={"audio": "audio", "target": "audio"},
+            optional=frozenset({"target"}),
+            output="audio",
+            unit="audio_s",
+            default_engine="cascade",
+            summary="Say a recording again in another voice.",
+            example="wavemill convert-voice talk.mp3 --target me.wav -o mine.mp3",
+        ),
+        Operation(
+            name="translate",
+            inputs={"audio": "audio", "target": "audio"},
+            optional=frozenset({"target"}),
+            output="audio",
+            unit="audio_s",
+            default_engine="cascade",
+            summary="Say a recording in another language.",
+            example="wavemill translate discurso.mp3 --to en --preserve-voice -o speech.mp3",
+        ),
+        Operation(
+            name="restyle",
+            inputs={"audio": "audio", "target": "audio"},
+            optional=frozenset({"target"}),
+            output="audio",
+            unit="audio_s",
+            default_engine="cascade",
+            summary="Say a recording again at another speed or in another mood.",
+            example="wavemill restyle talk.mp3 --emotion happy --speed 1.1 -o happy.mp3",
         ),
     )
 }

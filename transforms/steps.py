@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, cast
 
 from transforms.engine import Engine
-from transforms.errors import WavemillError
+from transforms.errors import WavemillError, is_full, temporary_full
 from transforms.operations import Operation
 from transforms.options import AudioOptions
 from transforms.records import Audio, Failure, Outcome, Piece, Result, Work
@@ -42,6 +42,18 @@ def failure_of(error: WavemillError) -> Failure:
     if error.kind in ("system", "usage"):
         raise error
     return Failure(error.code, error.detail, error.field)
+
+
+def one_by_one(pieces: Sequence[Piece], act: Callable[[Piece], Outcome]) -> list[Outcome]:
+    """What an engine makes of each piece by itself; what `act` raises of one is its Failure."""
+
+    def one(piece: Piece) -> Outcome:
+        try:
+            return act(piece)
+        except WavemillError as error:
+            return failure_of(error)
+
+    return [one(piece) for piece in pieces]
 
 
 def each(works: Iterable[Work | Failure], act: Callable[[Work], Any], pool: Executor | None = None) -> Flow:
@@ -216,6 +228,8 @@ class _Call:
         except MemoryError as error:
             failure = Failure("out_of_memory", f"{self.engine.name}: {error}")
         except Exception as error:  # a model may raise anything; what it raises is about these pieces
+            if is_full(error):
+                raise temporary_full() from error
             failure = Failure("engine_error", f"{self.engine.name}: {type(error).__name__}: {error}"[:500])
         if len(batch) == 1:
             return [failure]
@@ -267,5 +281,5 @@ def _encode(work: Work) -> Result:
 
                 output, measured = loudness.normalize(output, options.loudness, options.true_peak)
                 fields |= {"lufs": round(measured.lufs, 2), "true_peak_dbtp": round(measured.true_peak_dbtp, 2)}
-            outputs[name] = codec.encode(output, options)
+            outputs[name] = codec.encode(output, options, fields.get("provenance", ""))
     return Result(fields, outputs)

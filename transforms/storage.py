@@ -22,7 +22,7 @@ from typing import Any, NoReturn
 import fsspec
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
-from transforms.errors import WavemillError
+from transforms.errors import WavemillError, is_full, temporary_full
 
 BATCH = 32
 """Requests to object storage in flight at once."""
@@ -120,6 +120,8 @@ def reading(url: str) -> Iterator[None]:
     except PermissionError as error:
         raise WavemillError("input_forbidden", f"{url}: permission denied") from error
     except _network_errors() as error:
+        if is_full(error):  # what was read did not fit into a temporary file
+            raise temporary_full() from error
         raise WavemillError("input_unavailable", f"{url}: {type(error).__name__}: {error}") from error
 
 
@@ -145,7 +147,7 @@ def _answered(error: BaseException) -> tuple[str, str]:
 def _raise_system(url: str, error: BaseException) -> NoReturn:
     if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS):
         raise WavemillError("storage_forbidden", f"{url}: permission denied") from error
-    if isinstance(error, OSError) and error.errno in _FULL:
+    if is_full(error):
         raise WavemillError("storage_full", f"{url}: no space left; free some, then run the same command again") from error
     raise WavemillError("storage_unavailable", f"{url}: {type(error).__name__}: {error}") from error
 

@@ -16,7 +16,7 @@ import traceback
 from typing import Any
 
 from pipelines.batch.units import Ref
-from transforms.errors import WavemillError
+from transforms.errors import WavemillError, is_full, temporary_full
 
 
 def main() -> int:
@@ -50,6 +50,8 @@ def main() -> int:
         run_local(job_json, refs)
     except BaseException as error:
         cause = (here.error if here else None) or error
+        if is_full(cause):
+            cause = temporary_full()
         if isinstance(cause, WavemillError):
             emit({"error": cause.code, "detail": cause.detail})
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from pipelines.batch.lease import DRIVER, Lease, require_free
 from sinks import blobs, parts
 from transforms import sql
 from transforms.errors import WavemillError
+from transforms.scratch import temporary_folder
 from transforms.settings import Settings
 from transforms.storage import Entry, Store
 
@@ -31,8 +31,7 @@ def clean(out: str, settings: Settings, dry: bool = False, young_s: float = YOUN
     if not publishing.published_rows(store):
         raise WavemillError("bad_usage", f"{store.url} has no published manifest; run or publish it first", "out")
     require_free(store, settings.lease_ttl_s)
-    with Lease(store, DRIVER, settings.lease_ttl_s), tempfile.TemporaryDirectory(prefix="wavemill-") as folder:
-        scratch = Path(folder)
+    with Lease(store, DRIVER, settings.lease_ttl_s), temporary_folder() as scratch:
         old_parts = [entry.url for entry in store.entries("parts")]
         needed = {stored["snapshot"], stored["work"]}
         old_plans = [e.url for e in store.entries("plan") if e.url.endswith(".parquet") and e.url not in needed]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from transforms.errors import WavemillError
 from transforms.operations import operation
 from transforms.options import AudioOptions
 from transforms.records import Audio
+from transforms.scratch import temporary_folder
 from transforms.settings import Settings
 from transforms.storage import Store
 
@@ -49,8 +49,8 @@ def join(out: str, target: str, settings: Settings, pause_s: float, options: Aud
 
     uris = _audio_uris(Store(out, settings.storage_patience_s))
     max_s = settings.max_audio_h * 3600
-    with tempfile.TemporaryDirectory(prefix="wavemill-") as folder:
-        written = Path(folder) / f"joined.{options.format}"
+    with temporary_folder() as folder:
+        written = folder / f"joined.{options.format}"
         first = next(_decoded(uris[:1], 0.0, max_s))
         rate_hz, channels = first.rate_hz, first.channels
 

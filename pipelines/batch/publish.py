@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from pipelines.batch import plan as plans, snapshot as snapshots
 from sinks import parts
 from transforms import sql
 from transforms.errors import WavemillError
+from transforms.scratch import temporary_folder
 from transforms.storage import Store, filesystem
 
 MANIFEST = "manifest.parquet"
@@ -89,18 +89,16 @@ def count(con: duckdb.DuckDBPyConnection) -> Counts:
 
 def publish(store: Store, partial: bool = False) -> Counts:
     """Write `failures.jsonl`, then `manifest.parquet`. Raises `incomplete` while a row has no outcome, unless `partial`."""
-    with tempfile.TemporaryDirectory(prefix="wavemill-") as folder:
-        scratch = Path(folder)
-        with snapshots.connect(scratch) as con:
-            open_outcomes(con, store, scratch)
-            counts = count(con)
-            if counts.missing and not partial:
-                raise WavemillError(
-                    "incomplete",
-                    f"{counts.missing} of {counts.rows} rows have no outcome yet ({counts.done} done, {counts.failures} failed);"
-                    " run again to finish them, or publish with --partial",
-                )
-            _write(con, store, scratch)
+    with temporary_folder() as scratch, snapshots.connect(scratch) as con:
+        open_outcomes(con, store, scratch)
+        counts = count(con)
+        if counts.missing and not partial:
+            raise WavemillError(
+                "incomplete",
+                f"{counts.missing} of {counts.rows} rows have no outcome yet ({counts.done} done, {counts.failures} failed);"
+                " run again to finish them, or publish with --partial",
+            )
+        _write(con, store, scratch)
     return counts
 
 

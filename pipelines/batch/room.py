@@ -134,6 +134,7 @@ class Room:
         inputs = {
             name: Input("text", row[f"in_{name}"]) if kind == "text" else Input("uri", row[f"in_{name}"], row[f"in_{name}_version"])
             for name, kind in self.row.inputs.items()
+            if row[f"in_{name}"] is not None
         }
         options: Options = self._options(row["options"])
         if identity.key(self._prefix(row["options"]), inputs) != row["key"]:

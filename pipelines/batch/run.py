@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -20,6 +19,7 @@ from pipelines.spec import PipelineSpec
 from sinks import parts
 from transforms import pull
 from transforms.errors import WavemillError
+from transforms.scratch import temporary_folder
 from transforms.settings import Settings
 from transforms.storage import Store
 
@@ -64,9 +64,8 @@ def run(spec: PipelineSpec, settings: Settings, progress: Progress, control: sup
         _refuse_shards(store, settings)
     with (
         Lease(store, shard_name(spec.shard), settings.lease_ttl_s, take_over) as lease,
-        tempfile.TemporaryDirectory(prefix="wavemill-") as folder,
+        temporary_folder() as scratch,
     ):
-        scratch = Path(folder)
         require_free(store, settings.lease_ttl_s, shard_name(spec.shard), beside_shards=spec.shard is not None)
         return _finish(lambda: plans.make(spec, settings, store, scratch), settings, store, scratch, lease, progress, control)
 
@@ -84,9 +83,8 @@ def replay(out: str, settings: Settings, progress: Progress, control: supervise.
         )
     with (
         Lease(store, shard_name(None), settings.lease_ttl_s, take_over) as lease,
-        tempfile.TemporaryDirectory(prefix="wavemill-") as folder,
+        temporary_folder() as scratch,
     ):
-        scratch = Path(folder)
         require_free(store, settings.lease_ttl_s, shard_name(None))
         try:
             return _finish(lambda: plans.remake(spec, store, scratch), settings, store, scratch, lease, progress, control)
@@ -209,18 +207,16 @@ def _conclude(spec: PipelineSpec, store: Store, tally: _Tally, control: supervis
 
 
 def _count(spec: PipelineSpec, store: Store) -> publishing.Counts:
-    with tempfile.TemporaryDirectory(prefix="wavemill-") as folder:
-        scratch = Path(folder)
-        with snapshots.connect(scratch) as con:
-            from pipelines.batch import units
+    with temporary_folder() as scratch, snapshots.connect(scratch) as con:
+        from pipelines.batch import units
 
-            stored = plans.read_stored(store, plans.plan_name(spec.shard)) or plans.require_stored(store)
-            plans.load_snapshot(con, store, stored, scratch)
-            if spec.shard:
-                con.execute(f"CREATE TEMP TABLE mine AS SELECT * FROM snapshot WHERE key IS NULL OR {units.shard_filter(spec.shard)}")
-                con.execute("CREATE OR REPLACE TEMP VIEW snapshot AS SELECT * FROM mine")
-            parts.view(con, store, scratch)
-            return publishing.count(con)
+        stored = plans.read_stored(store, plans.plan_name(spec.shard)) or plans.require_stored(store)
+        plans.load_snapshot(con, store, stored, scratch)
+        if spec.shard:
+            con.execute(f"CREATE TEMP TABLE mine AS SELECT * FROM snapshot WHERE key IS NULL OR {units.shard_filter(spec.shard)}")
+            con.execute("CREATE OR REPLACE TEMP VIEW snapshot AS SELECT * FROM mine")
+        parts.view(con, store, scratch)
+        return publishing.count(con)
 
 
 def _write_record(store: Store, spec: PipelineSpec, settings: Settings, summary: Summary) -> None:

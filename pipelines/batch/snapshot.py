@@ -24,6 +24,7 @@ from transforms.records import Item
 
 SIZE_COLUMNS = ("duration_s", "etag", "sha256")
 DEFAULT_AUDIO_S = 30.0
+DEFAULT_CHARS = 100
 NUL = r"(^|[^\\])(\\\\)*\\u0000"
 """A NUL as JSON spells it; what DuckDB makes of one is cut short."""
 BYTES_A_SECOND = 16_000
@@ -107,7 +108,8 @@ def take(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, scr
     _resolve_options(con, spec, engine, options, snapshot)
     for name, kind in spec.row.inputs.items():
         if kind == "audio":
-            snapshot.warnings += _versions(con, name, source.base, source.listing, spec.check_inputs)
+            listing = source.listing if name == spec.row.main_input else []  # it tells of what SOURCE itself lists
+            snapshot.warnings += _versions(con, name, source.base, listing, spec.check_inputs)
             if probe and name == spec.row.main_input:
                 _probe(con, name)
     _finish(con, spec.row)
@@ -224,7 +226,7 @@ def _versions(con: duckdb.DuckDBPyConnection, name: str, base: str, listing: lis
         }
     )
     con.register("listed", table)
-    con.execute("CREATE OR REPLACE TEMP TABLE listing AS SELECT * FROM listed")
+    con.execute(f"CREATE OR REPLACE TEMP TABLE listing_{name} AS SELECT * FROM listed")
     con.unregister("listed")
     return warnings
 
@@ -267,7 +269,8 @@ def _probe(con: duckdb.DuckDBPyConnection, name: str) -> None:
 
 def _finish(con: duckdb.DuckDBPyConnection, row: Operation) -> None:
     """Keys, weights and refusals: the table `snapshot`."""
-    fields, inputs, joins, missing, weight = ["prefix"], [], [], [], "0.0"
+    fields, inputs, joins, weight = ["prefix"], [], [], "0.0"
+    missing: dict[str, str] = {}
     for name in sorted(row.inputs):
         kind = row.inputs[name]
         if kind == "text":
@@ -278,23 +281,24 @@ def _finish(con: duckdb.DuckDBPyConnection, row: Operation) -> None:
             )
             inputs.append(f"in_{name}")
         else:
-            version = f"coalesce(given_version, l_{name}.version, '')"
+            version = f"coalesce({'given_version, ' if name == row.main_input else ''}l_{name}.version, '')"
             value, kind_name = f"in_{name} || chr(31) || {version}", "uri"
             inputs.append(f"in_{name}, {version} AS in_{name}_version")
-            joins.append(f"LEFT JOIN listing l_{name} ON l_{name}.uri = in_{name}")
-        fields += [sql.literal(name), sql.literal(kind_name), value]
-    for name in row.inputs:
-        missing.append(f"WHEN in_{name} IS NULL THEN 'the row has no {name}'")
+            joins.append(f"LEFT JOIN listing_{name} l_{name} ON l_{name}.uri = in_{name}")
+        given = [sql.literal(name), sql.literal(kind_name), value]
+        fields += [f"CASE WHEN in_{name} IS NOT NULL THEN {field} END" for field in given] if name in row.optional else given
+    for names in [[name] for name in row.inputs if name not in row.optional] or [list(row.inputs)]:
+        missing[" AND ".join(f"in_{name} IS NULL" for name in names)] = f"the row has no {' and no '.join(names)}"
     main = row.main_input
     if row.inputs[main] == "text":
-        weight = f"length(in_{main})::DOUBLE"
+        weight = f"coalesce(length(in_{main}), {DEFAULT_CHARS})::DOUBLE"
     else:
         weight = f"coalesce(duration_s, l_{main}.bytes / {BYTES_A_SECOND}.0, {DEFAULT_AUDIO_S})"
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE keyed AS
         SELECT index, id, input, {", ".join(inputs)}, options, {weight} AS weight,
-               CASE WHEN problem IS NOT NULL THEN 'bad_row' WHEN ({" OR ".join(f"in_{n} IS NULL" for n in row.inputs)}) THEN 'bad_row' ELSE r.code END AS code,
-               CASE WHEN problem IS NOT NULL THEN problem {" ".join(missing)} ELSE r.detail END AS detail,
+               CASE WHEN problem IS NOT NULL THEN 'bad_row' WHEN ({") OR (".join(missing)}) THEN 'bad_row' ELSE r.code END AS code,
+               CASE WHEN problem IS NOT NULL THEN problem {" ".join(f"WHEN {lacks} THEN {sql.literal(why)}" for lacks, why in missing.items())} ELSE r.detail END AS detail,
                sha256(concat_ws(chr(31), {", ".join(fields)})) AS key
         FROM staged LEFT JOIN resolved r USING (raw) {" ".join(joins)}
     """)

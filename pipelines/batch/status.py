@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pipelines.batch import plan as plans, publish as publishing, snapshot as snapshots
 from pipelines.batch.lease import alive
+from transforms.scratch import temporary_folder
 from transforms.settings import Settings
 from transforms.storage import Store
 
@@ -34,8 +33,8 @@ def status(out: str, settings: Settings) -> Status:
     """Raises `bad_usage` where no run ever was."""
     store = Store(out, settings.storage_patience_s)
     stored = plans.require_stored(store)
-    with tempfile.TemporaryDirectory(prefix="wavemill-") as folder, snapshots.connect(Path(folder)) as con:
-        publishing.open_outcomes(con, store, Path(folder))
+    with temporary_folder() as folder, snapshots.connect(folder) as con:
+        publishing.open_outcomes(con, store, folder)
         counts = publishing.count(con)
         failures = con.sql(f"SELECT index, id, code, detail FROM outcomes WHERE status = 'failed' ORDER BY index LIMIT {EXAMPLES}")
         examples = [dict(zip(failures.columns, row, strict=True)) for row in failures.fetchall()]

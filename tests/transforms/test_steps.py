@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -211,3 +212,14 @@ def test_measured_loudness_joins_the_fields_and_what_is_encoded_already_is_left_
     first, second = steps.encode([loud, done])
     assert isinstance(first, Work) and isinstance(second, Work) and second.payload is done.payload
     assert first.payload.fields["said"] == "number 0" and first.payload.fields["lufs"] == pytest.approx(-23, abs=0.1)
+
+
+def test_a_full_temporary_disk_stops_the_run_and_blames_no_item(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(EchoSpeech):
+        def run(self, pieces: Sequence[Piece]) -> list[Result | Failure]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    works: Flow = [Work(item(0), pieces("a"))]
+    with pytest.raises(WavemillError, match="TMPDIR") as caught:
+        steps.infer(works, Full())
+    assert caught.value.code == "storage_full"

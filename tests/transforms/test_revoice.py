@@ -1,0 +1,69 @@
+"""Speech at the times of a source."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+
+from transforms import restyle, revoice
+from transforms.engines.cascade import _paced
+from transforms.records import Audio
+
+RATE_HZ = 1000
+
+
+def say(text: str, rate: float) -> Audio:
+    """A tenth of a second a letter."""
+    return Audio(np.ones((1, round(len(text) * 100 / rate)), np.float32), RATE_HZ)
+
+
+@st.composite
+def timed(draw: st.DrawFn) -> list[dict[str, object]]:
+    found, at = [], 0.0
+    for _ in range(draw(st.integers(0, 6))):
+        at += draw(st.floats(0, 2))
+        length = draw(st.floats(0.5, 3))
+        found.append({"start": at, "end": at + length, "text": "x" * draw(st.integers(1, 30))})
+        at += length
+    return found
+
+
+@given(timed(), st.floats(0, 5))
+def test_the_result_is_never_shorter_than_its_source_and_holds_every_segment(segments: list[dict[str, float]], after: float) -> None:
+    total = (segments[-1]["end"] if segments else 0.0) + after
+    spoken = revoice.speak(segments, say, total, RATE_HZ)
+    assert spoken.frames >= round(total * RATE_HZ) - 1
+    least = sum(len(str(s["text"])) * 100 / revoice.FASTEST for s in segments)
+    assert spoken.samples.sum() >= least - len(segments)
+
+
+def test_a_segment_begins_where_its_source_began_and_is_as_long() -> None:
+    segments = [{"start": 1.0, "end": 2.0, "text": "x" * 12}, {"start": 3.0, "end": 4.0, "text": "x" * 9}]
+    spoken = revoice.speak(segments, say, 5.0, RATE_HZ).samples[0]
+    assert np.flatnonzero(np.diff(spoken)).tolist() == pytest.approx([999, 1999, 2999, 3999], abs=2)
+
+
+def test_at_another_speed_all_times_shrink() -> None:
+    segments = [{"start": 1.0, "end": 2.0, "text": "x" * 10}]
+    spoken = revoice.speak(segments, say, 4.0, RATE_HZ, speed=1.25)
+    assert spoken.frames == 3200
+    assert np.flatnonzero(spoken.samples[0])[0] == 800
+
+
+def test_what_does_not_fit_pushes_the_next_one_back_until_a_pause() -> None:
+    segments = [
+        {"start": 0.0, "end": 1.0, "text": "x" * 30},
+        {"start": 1.0, "end": 2.0, "text": "x" * 10},
+        {"start": 6.0, "end": 7.0, "text": "x" * 10},
+    ]
+    spoken = revoice.speak(segments, say, 7.0, RATE_HZ).samples[0]
+    assert spoken.sum() == pytest.approx(2000 + 1000 + 1000, abs=3)
+    assert spoken[3001:5999].sum() == 0
+    assert spoken.shape == (7000,)
+
+
+def test_a_sad_voice_takes_longer_and_an_excited_one_less() -> None:
+    segments = [{"start": 0.0, "end": 1.0, "text": "a"}, {"start": 2.0, "end": 3.0, "text": "b"}]
+    lengths = {name: _paced(segments, 3.0, preset)[1] for name, preset in restyle.PRESETS.items()}
+    assert lengths["excited"] < lengths["happy"] < lengths["neutral"] == 3.0 < lengths["sad"]

@@ -1,0 +1,133 @@
+"""Engines made of engines: each stage is an operation of the table, with an engine and options of its own.
+
+A chain's options name its stages as mappings, `tts: {engine: piper, speed: 1.1}`, on the command line `-O tts.engine=piper`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, model_validator
+
+from transforms import identity, steps
+from transforms.engine import Engine, Place, engine_class
+from transforms.errors import WavemillError
+from transforms.operations import operation
+from transforms.options import Options as BaseOptions
+from transforms.records import Audio, Failure, Input, Item, Result, Work
+
+
+def _mapping(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return json.loads(value or "{}")
+        except ValueError:
+            raise ValueError("not a mapping; write its parts one by one, as tts.engine=piper") from None
+    return value
+
+
+StageOptions = Annotated[dict[str, Any], BeforeValidator(_mapping)]
+"""`engine`, and options of that engine that differ from what the chain sets."""
+
+
+class Staged(BaseOptions):
+    """Base of a chain's options: `a.b=c` sets b of the stage a."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fold(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        folded: dict[str, Any] = {}
+        for name, value in values.items():
+            stage, dot, inner = name.partition(".")
+            if dot:
+                folded[stage] = {**_mapping(folded.get(stage) or {}), inner: value}
+            elif isinstance(folded.get(name), dict):
+                folded[name] = {**_mapping(value), **folded[name]}
+            else:
+                folded[name] = value
+        return folded
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One operation of a chain. `engine` is not loaded; it answers for identity, weights and checks."""
+
+    operation: str
+    engine: Engine
+    options: BaseOptions
+
+    def identity(self) -> str:
+        return hashlib.sha256(identity.prefix(self.engine, self.options).encode()).hexdigest()[:32]
+
+
+def stage(operation_name: str, given: Mapping[str, Any], **wanted: Any) -> Stage:
+    """A stage by what the user gave, over what the chain wants. Raises `model_unavailable` and `bad_option`."""
+    row = operation(operation_name)
+    values = {name: value for name, value in wanted.items() if value is not None}
+    values |= {name: value for name, value in given.items() if name != "engine"}
+    engine = engine_class(row.name, given.get("engine") or row.default_engine)()
+    return Stage(row.name, engine, engine.Options.parse(values))
+
+
+class Chain(Engine):
+    """An engine whose `run` has other engines work; a subclass says which stages its options mean."""
+
+    parallel = "threads"
+
+    def stages(self, options: BaseOptions) -> Iterator[Stage]:
+        """Every stage that these options can need. Raises `model_unavailable` and `bad_option`."""
+        raise NotImplementedError
+
+    def own_models(self, options: BaseOptions) -> tuple[str, ...]:
+        """Rows of the weights table beside those of the stages."""
+        return ()
+
+    def models(self, options: BaseOptions) -> tuple[str, ...]:
+        found = [name for each in self.stages(options) for name in each.engine.models(each.options)]
+        return tuple(dict.fromkeys([*found, *self.own_models(options)]))
+
+    def weights(self, options: BaseOptions) -> str:
+        from transforms import models
+
+        return "+".join([*(each.identity() for each in self.stages(options)), *map(models.identity, self.own_models(options))])
+
+    def check(self, item: Item) -> None:
+        for each in self.stages(item.options):
+            each.engine.check(Item(item.key, item.id, each.operation, each.engine.name, each.options, {}))
+
+    def load(self, place: Place) -> None:
+        self._place, self._lock = place, threading.Lock()
+        self._loaded: dict[tuple[str, str], Engine] = {}
+
+    def close(self) -> None:
+        for engine in self._loaded.values():
+            engine.close()
+        self._loaded.clear()
+
+    def work(self, stage: Stage, seed: int, inputs: Mapping[str, str | Audio]) -> Result:
+        """What a stage makes of inputs that are here already. Raises the stage's failure as a WavemillError."""
+        engine, row = self._ready(stage), operation(stage.operation)
+        given = {name: Input("text", value) if isinstance(value, str) else Input("uri", name) for name, value in inputs.items()}
+        item = Item(f"{seed:064x}", "", stage.operation, engine.name, stage.options, given)
+        engine.check(item)
+        flow = steps.infer([Work(item, row.module.split(item, inputs, engine))], engine)
+        (done,) = steps.join(flow, row, engine)
+        if isinstance(done, Failure):
+            raise WavemillError(done.code, f"{stage.operation}: {done.detail}", done.field)
+        result: Result = done.payload
+        return result
+
+    def _ready(self, stage: Stage) -> Engine:
+        name = (stage.operation, stage.engine.name)
+        with self._lock:
+            if name not in self._loaded:
+                stage.engine.load(self._place)
+                self._loaded[name] = stage.engine
+            return self._loaded[name]
