@@ -101,9 +101,10 @@ def hearing(name: str, model_dir: str, language: str | None, task: str) -> Any:
 
     kind = sherpa_models.kind_of("transcribe", name)
     files = {name: str(path) for name, path in sherpa_models.find(kind, model_dir).items()}
-    tuning: dict[str, Any] = {
+    tunings: dict[str, dict[str, Any]] = {
         "sense_voice": {"language": language or "auto", "use_itn": True},
         "whisper": {"language": language or "", "task": task},
-    }.get(kind.family, {})
+    }
+    tuning = tunings.get(kind.family, {})
     make = getattr(sherpa_onnx.OfflineRecognizer, f"from_{kind.family}")
     return make(**files, **tuning, num_threads=1)

@@ -174,7 +174,11 @@ from transforms.records import Input, Item
 cls = engine_class({operation!r}, {name!r})
 engine = cls()
 options = cls.Options()
-engine.check(Item("0" * 64, "a", {operation!r}, {name!r}, options, {{"text": Input("text", "Hello.")}}))
+from transforms.errors import WavemillError
+try:
+    engine.check(Item("0" * 64, "a", {operation!r}, {name!r}, options, {{"text": Input("text", "Hello.")}}))
+except WavemillError as error:
+    assert error.field == "model_dir", error  # there is no default for a folder of the user's
 engine.models(options), engine.weights(options), engine.language(options)
 print(sorted(sys.modules))
 """

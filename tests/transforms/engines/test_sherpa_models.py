@@ -26,7 +26,9 @@ def test_the_files_of_each_kind_are_found_under_the_names_that_their_publishers_
     found = sherpa_models.find(KINDS[name], str(fake(name, tmp_path)))
     assert set(found) == set(KINDS[name].files)
     assert len(set(found.values())) == len(found)
-    assert {path.name for path in found.values()} | {path.name for path in sherpa_models.rules(KINDS[name], str(tmp_path))} == {*NAMES[name]}
+    assert {path.name for path in found.values()} | {path.name for path in sherpa_models.rules(KINDS[name], str(tmp_path))} == {
+        *NAMES[name]
+    }
 
 
 @pytest.mark.parametrize(("name", "field"), [(name, field) for name, row in KINDS.items() for field in row.files])
