@@ -1,6 +1,6 @@
 # Every target makes .venv when it is missing, and installs again when pyproject.toml or constraints.txt changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast check format bench prove-resume constraints clean
+.PHONY: help demo test fast check format bench quality prove-resume constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -48,6 +48,9 @@ format: $(INSTALLED)  ## mend what ruff can mend
 
 bench: $(INSTALLED)  ## measure, and write docs/performance.md
 	$(BIN)/python -m benchmarks
+
+quality: $(INSTALLED)  ## measure what the models do, and write docs/quality.md
+	$(BIN)/python -m benchmarks.quality
 
 prove-resume: $(INSTALLED)  ## kill real runs at random moments, compare with unbroken ones, and write docs/resume.md
 	$(BIN)/python -m benchmarks.resume 20

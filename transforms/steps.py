@@ -105,7 +105,10 @@ def _fetch(name: str, uri: str, version: str, operation: Operation, engine: Engi
         if opened.bytes > settings.max_input_bytes:
             raise WavemillError("audio_too_large", f"{uri}: {opened.bytes} bytes, more than {settings.max_input_bytes}", name)
         if operation.inputs[name] == "text":
-            return opened.file.read(4 * settings.max_chars + 1).decode("utf-8", errors="replace")
+            text = opened.file.read(4 * settings.max_chars + 1).decode("utf-8", errors="replace")
+            if len(text) > settings.max_chars:
+                raise WavemillError("text_too_long", f"{uri}: more than {settings.max_chars} characters", name)
+            return text
         from transforms import codec
 
         return codec.decode(opened.file, engine.rate_hz or None, engine.channels or None, settings.max_audio_h * 3600)

@@ -95,8 +95,8 @@ def take(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, scr
     option_names = list(engine.Options.model_fields)
     columns = {name: spec.columns.get(name, name) for name in option_names}
     options = [name for name in option_names if columns[name] in known and columns[name] not in spec.row.inputs]
-    snapshot = Snapshot(rows, {}, source.version, options)
-    _columns(snapshot, spec, known, options, option_names)
+    snapshot = Snapshot(rows, {}, source.version, [columns[name] for name in options])
+    _columns(snapshot, spec, known, option_names)
     for name, column in spec.columns.items():
         if column not in known:
             raise WavemillError(
@@ -136,8 +136,8 @@ def _input_columns(spec: PipelineSpec, name: str) -> list[str]:
     return list(AUDIO_ALIASES) if name == "audio" else [name]
 
 
-def _columns(snapshot: Snapshot, spec: PipelineSpec, known: Iterable[str], options: list[str], option_names: list[str]) -> None:
-    used = {"id", *SIZE_COLUMNS, *options, *spec.columns.values()}
+def _columns(snapshot: Snapshot, spec: PipelineSpec, known: Iterable[str], option_names: list[str]) -> None:
+    used = {spec.columns.get("id", "id"), *SIZE_COLUMNS, *snapshot.option_columns}
     for name in spec.row.inputs:
         used.update(_input_columns(spec, name))
     for column in known:
@@ -145,7 +145,7 @@ def _columns(snapshot: Snapshot, spec: PipelineSpec, known: Iterable[str], optio
             continue
         snapshot.carried_columns.append(column)
         close = near(column, [*option_names, *spec.row.inputs])
-        if close:
+        if close and column not in spec.columns:  # of one that --columns takes from elsewhere the user knows
             snapshot.warnings.append(f"column {column!r} is carried, not used{close}")
 
 

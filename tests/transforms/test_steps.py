@@ -223,3 +223,12 @@ def test_a_full_temporary_disk_stops_the_run_and_blames_no_item(monkeypatch: pyt
     with pytest.raises(WavemillError, match="TMPDIR") as caught:
         steps.infer(works, Full())
     assert caught.value.code == "storage_full"
+
+
+def test_a_text_file_over_the_limit_is_refused_and_not_cut(tmp_path: Path) -> None:
+    (tmp_path / "fits").write_text("é" * 100)
+    (tmp_path / "long").write_text("é" * 101)
+    works: Flow = [Work(item(0, str(tmp_path / name), "uri"), None) for name in ("fits", "long")]
+    fits, long = steps.fetch(works, SPEAK, EchoSpeech(), SETTINGS)
+    assert isinstance(fits, Work) and fits.payload["text"] == "é" * 100
+    assert isinstance(long, Failure) and (long.code, long.field) == ("text_too_long", "text")

@@ -102,6 +102,13 @@ def test_columns_may_have_other_names(runner: Runner) -> None:
     runner.write([{"no": 5, "sentence": "hello", "speaker": "echo1", "note": "x"}, {"no": 6, "sentence": "hello", "speaker": "echo2"}])
     made = plan(runner, columns={"id": "no", "text": "sentence", "voice": "speaker"})
     assert (made.wanted, made.carried_columns, made.refused) == (2, ["note"], {}), "two voices are two keys"
+    assert made.option_columns == ["speaker"]
+
+
+def test_a_column_whose_place_another_one_takes_is_carried(runner: Runner) -> None:
+    runner.write([{"text": "a title", "sentence": "hello", "voice": "not one of ours", "speaker": "echo1"}])
+    made = plan(runner, columns={"text": "sentence", "voice": "speaker"}, dry=True)
+    assert (sorted(made.carried_columns), made.option_columns, made.refused, made.warnings) == (["text", "voice"], ["speaker"], {}, [])
 
 
 @pytest.mark.parametrize("columns", [{"text": "sentense"}, {"loudnes": "sentence"}])
