@@ -120,8 +120,9 @@ def _raw_espeak(code: str) -> Speak:
     _quiet_espeak()  # it tells phonemizer where espeak is
     from phonemizer.backend import EspeakBackend
 
+    quiet = logging.getLogger("phonemizer")  # its own default would make it warn again
     try:
-        backend = EspeakBackend(code, preserve_punctuation=True, with_stress=True, language_switch="remove-flags")
+        backend = EspeakBackend(code, preserve_punctuation=True, with_stress=True, language_switch="remove-flags", logger=quiet)
     except RuntimeError as error:
         raise WavemillError("unsupported_language", f"espeak does not speak {code!r}", "language") from error
     return lambda text: str(backend.phonemize([text], strip=True)[0])

@@ -5,18 +5,15 @@ None of them times long audio well by itself, so each stretch of speech is heard
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
 
 from transforms import transcribe
-from transforms.engine import Engine, Place
 from transforms.engines import sherpa_models
-from transforms.engines.sherpa_tts import load_sherpa
+from transforms.engines.sherpa import Sherpa
 from transforms.errors import WavemillError
-from transforms.options import Options as BaseOptions
 from transforms.records import Audio, Item, Outcome, Piece, Result
 
 LONGEST_S = 28.0
@@ -24,11 +21,8 @@ LONGEST_S = 28.0
 AT_ONCE = 8
 
 
-class SherpaTranscript(Engine):
-    name = "sherpa"
+class SherpaTranscript(Sherpa):
     operation = "transcribe"
-    requires = ("sherpa_onnx",)
-    extra = "sherpa"
     rate_hz = 16000
     max_s = 600.0
     cost_s = 0.1
@@ -36,10 +30,6 @@ class SherpaTranscript(Engine):
     class Options(transcribe.Options):
         model_dir: str = Field("", description="folder of the model, on every machine that runs this")
         kind: str = Field("sensevoice", description="sensevoice, paraformer or whisper")
-
-    def weights(self, options: BaseOptions) -> str:
-        assert isinstance(options, self.Options)
-        return sherpa_models.identity(options.kind, self.operation, options.model_dir)
 
     def check(self, item: Item) -> None:
         options = item.options
@@ -50,14 +40,6 @@ class SherpaTranscript(Engine):
         if options.task == "translate" and kind.family != "whisper":
             raise WavemillError("bad_option", f"task: {options.kind} does not translate; whisper does", "task")
         sherpa_models.find(kind, options.model_dir)
-
-    def load(self, place: Place) -> None:
-        load_sherpa(place)
-        self._lock = threading.Lock()
-        self._recognizers: dict[tuple[Any, ...], Any] = {}
-
-    def close(self) -> None:
-        self._recognizers.clear()
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         return [self._hear(piece.inputs["audio"], piece.options) for piece in pieces]
@@ -85,14 +67,13 @@ class SherpaTranscript(Engine):
         return Result({"text": said, "language": language, "duration_s": audio.duration_s, "segments": segments})
 
     def _open(self, options: Any) -> Any:
-        key = (options.model_dir, options.kind, options.language, options.task)
-        with self._lock:
-            if key not in self._recognizers:
-                try:
-                    self._recognizers[key] = hearing(options.kind, options.model_dir, options.language, options.task)
-                except (AssertionError, RuntimeError, ValueError) as error:
-                    raise WavemillError("weights_mismatch", f"{options.model_dir}: {error}", "model_dir") from error
-            return self._recognizers[key]
+        def make() -> Any:
+            try:
+                return hearing(options.kind, options.model_dir, options.language, options.task)
+            except (AssertionError, RuntimeError, ValueError) as error:
+                raise WavemillError("weights_mismatch", f"{options.model_dir}: {error}", "model_dir") from error
+
+        return self.opened((options.model_dir, options.kind, options.language, options.task), make)
 
 
 def hearing(name: str, model_dir: str, language: str | None, task: str) -> Any:

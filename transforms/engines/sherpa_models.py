@@ -54,8 +54,8 @@ KINDS: dict[str, Kind] = {
         rules=_RULES,
     ),
     "kitten": Kind("synthesize", "kitten", _VOICES, {"lexicon": LEXICON}, phonemes="espeak"),
-    "kokoro": Kind("synthesize", "kokoro", _VOICES, phonemes="misaki"),
-    "sensevoice": Kind("transcribe", "sense_voice", {"model": MODEL, "tokens": TOKENS}),
+    "kokoro": Kind("synthesize", "kokoro", _VOICES, phonemes="misaki", checked="run with real weights"),
+    "sensevoice": Kind("transcribe", "sense_voice", {"model": MODEL, "tokens": TOKENS}, checked="run with a toy model"),
     "paraformer": Kind("transcribe", "paraformer", {"paraformer": MODEL, "tokens": TOKENS}),
     "whisper": Kind(
         "transcribe",

@@ -5,30 +5,25 @@ Since its version 2 it brings no espeak: where a folder holds no lexicon the pho
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import Any
 
 from pydantic import Field
 
 from transforms import synthesize
-from transforms.engine import Engine, Place
 from transforms.engines import sherpa_models
+from transforms.engines.sherpa import Sherpa
 from transforms.errors import WavemillError
-from transforms.options import Options as BaseOptions
 from transforms.records import Audio, Failure, Item, Outcome, Piece, Result
 
 ESPEAK = {"en": "en-us", "fr": "fr-fr", "pt": "pt-br", "zh": "cmn"}
 """Languages that espeak knows under another code."""
 
 
-class SherpaSpeech(Engine):
+class SherpaSpeech(Sherpa):
     """VITS, MeloTTS, Piper, Matcha, KittenTTS and Kokoro. A voice is the number of a speaker."""
 
-    name = "sherpa"
     operation = "synthesize"
-    requires = ("sherpa_onnx",)
-    extra = "sherpa"
     deterministic = False
     rate_hz = 0
     max_chars = 400
@@ -41,24 +36,12 @@ class SherpaSpeech(Engine):
         noise_scale: float | None = Field(None, ge=0, le=2, description="variation of the sound; sherpa's own when unset")
         noise_w: float | None = Field(None, ge=0, le=2, description="variation of the rhythm; sherpa's own when unset")
 
-    def weights(self, options: BaseOptions) -> str:
-        assert isinstance(options, self.Options)
-        return sherpa_models.identity(options.kind, self.operation, options.model_dir)
-
     def check(self, item: Item) -> None:
         options = item.options
         assert isinstance(options, self.Options)
         if options.voice and not options.voice.isdecimal():
             raise WavemillError("unknown_voice", f"no voice {options.voice!r}: sherpa's are numbers from 0", "voice")
         sherpa_models.find(sherpa_models.kind_of(self.operation, options.kind), options.model_dir)
-
-    def load(self, place: Place) -> None:
-        load_sherpa(place)
-        self._lock = threading.Lock()
-        self._voices: dict[tuple[Any, ...], Any] = {}
-
-    def close(self) -> None:
-        self._voices.clear()
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         return [self._speak(str(piece.inputs["text"]), piece.options) for piece in pieces]
@@ -83,15 +66,14 @@ class SherpaSpeech(Engine):
         return Result(outputs={"audio": Audio(samples[None], made.sample_rate)})
 
     def _open(self, options: Any) -> Any:
-        import sherpa_onnx
+        def make() -> Any:
+            import sherpa_onnx
 
-        key = (options.model_dir, options.kind, options.noise_scale, options.noise_w)
-        with self._lock:
-            if key not in self._voices:
-                tuning = {"noise_scale": options.noise_scale, "noise_scale_w": options.noise_w}
-                config = sherpa_models.speaking(options.kind, options.model_dir, **tuning)
-                self._voices[key] = built(sherpa_onnx.OfflineTts, config, options.model_dir)
-            return self._voices[key]
+            tuning = {"noise_scale": options.noise_scale, "noise_scale_w": options.noise_w}
+            config = sherpa_models.speaking(options.kind, options.model_dir, **tuning)
+            return built(sherpa_onnx.OfflineTts, config, options.model_dir)
+
+        return self.opened((options.model_dir, options.kind, options.noise_scale, options.noise_w), make)
 
 
 def _phonemes(text: str, options: Any, spoken: str) -> str | None:
@@ -105,16 +87,6 @@ def _phonemes(text: str, options: Any, spoken: str) -> str | None:
         return phonemes.phonemes(text, phonemes.letter(options.language, "a"))
     code = options.language or spoken or "en"
     return phonemes.ipa(text, ESPEAK.get(code, code))
-
-
-def load_sherpa(place: Place) -> None:
-    """Make sure that sherpa-onnx is here and can run there. Raises `engine_unloadable`."""
-    try:
-        import sherpa_onnx  # noqa: F401  a broken installation shows here, before any work
-    except ImportError as error:
-        raise WavemillError("engine_unloadable", f"{error}; install the extra `sherpa`: pip install 'wavemill[sherpa]'") from error
-    if place.device != "cpu":
-        raise WavemillError("engine_unloadable", f"sherpa-onnx as packaged cannot use {place.device}; take --device cpu", "device")
 
 
 def built(make: Any, config: Any, model_dir: str) -> Any:

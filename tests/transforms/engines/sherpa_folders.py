@@ -89,11 +89,19 @@ def hearing_toy(folder: Path) -> Path:
     shape = [helper.make_tensor_value_info("logits", TensorProto.FLOAT, ["N", "T", len(tokens)])]
     given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", "T", 560])]
     given += [helper.make_tensor_value_info(name, TensorProto.INT32, ["N"]) for name in ("x_length", "language", "text_norm")]
-    constants = [numpy_helper.from_array(logits, "said"), numpy_helper.from_array(np.array([1, 1], np.int64), "ones")]
+    blank = np.eye(len(tokens), dtype=np.float32)[:1][None]
+    numbers = {"one": [1], "vocabulary": [len(tokens)], "fewer": [len(said) - 4]}  # four more come out than frames go in
+    constants = [numpy_helper.from_array(np.array(value, np.int64), name) for name, value in numbers.items()]
+    constants += [numpy_helper.from_array(logits, "said"), numpy_helper.from_array(blank, "blank")]
     nodes = [
-        helper.make_node("Shape", ["x_length"], ["batch"]),
-        helper.make_node("Concat", ["batch", "ones"], ["times"], axis=0),
-        helper.make_node("Tile", ["said", "times"], ["logits"]),
+        helper.make_node("Shape", ["x"], ["batch"], start=0, end=1),
+        helper.make_node("Shape", ["x"], ["frames"], start=1, end=2),
+        helper.make_node("Sub", ["frames", "fewer"], ["rest"]),
+        helper.make_node("Concat", ["batch", "one", "one"], ["times"], axis=0),
+        helper.make_node("Tile", ["said", "times"], ["start"]),
+        helper.make_node("Concat", ["batch", "rest", "vocabulary"], ["shape"], axis=0),
+        helper.make_node("Expand", ["blank", "shape"], ["end"]),
+        helper.make_node("Concat", ["start", "end"], ["logits"], axis=1),
     ]
     graph = helper.make_graph(nodes, "toy", given, shape, constants)
     metadata: dict[str, Any] = {"model_type": "sense_voice_ctc", "comment": "toy", "vocab_size": len(tokens), "normalize_samples": 0}

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.transforms.engines.sherpa_folders import NAMES, fake
-from transforms.engines import sherpa_asr, sherpa_models
+from transforms.engines import sherpa_asr, sherpa_models, sherpa_tts
 from transforms.engines.sherpa_models import KINDS
 from transforms.errors import WavemillError
 
@@ -120,3 +120,17 @@ def test_the_configuration_of_diarization_has_both_models_and_the_number_of_spea
     assert config.segmentation.pyannote.model == str(tmp_path / "model.onnx")
     assert Path(config.embedding.model).name.startswith("3dspeaker")
     assert config.clustering.num_clusters == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("piper", "dˈeɪ"), ("matcha", "dˈeɪ"), ("kitten", "dˈeɪ"), ("kokoro", "dˈA"), ("melotts", None)]
+)
+def test_a_model_without_a_lexicon_is_given_the_phonemes_it_was_trained_on(name: str, said: str | None, tmp_path: Path) -> None:
+    options = sherpa_tts.SherpaSpeech.Options.parse({"model_dir": str(fake(name, tmp_path)), "kind": name})
+    assert sherpa_tts._phonemes("day", options, "en-us") == said
+
+
+def test_a_lexicon_in_the_folder_comes_before_phonemes_of_ours(tmp_path: Path) -> None:
+    (fake("piper", tmp_path) / "lexicon.txt").write_text("day d\n")
+    options = sherpa_tts.SherpaSpeech.Options.parse({"model_dir": str(tmp_path), "kind": "piper"})
+    assert sherpa_tts._phonemes("day", options, "en-us") is None
