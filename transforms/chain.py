@@ -79,8 +79,6 @@ def stage(operation_name: str, given: Mapping[str, Any], **wanted: Any) -> Stage
 class Chain(Engine):
     """An engine whose `run` has other engines work; a subclass says which stages its options mean."""
 
-    parallel = "threads"
-
     def stages(self, options: BaseOptions) -> Iterator[Stage]:
         """Every stage that these options can need. Raises `model_unavailable` and `bad_option`."""
         raise NotImplementedError

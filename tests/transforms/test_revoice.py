@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given, strategies as st
 
 from transforms import restyle, revoice
-from transforms.engines.cascade import _paced
 from transforms.records import Audio
 
 RATE_HZ = 1000
@@ -65,5 +64,5 @@ def test_what_does_not_fit_pushes_the_next_one_back_until_a_pause() -> None:
 
 def test_a_sad_voice_takes_longer_and_an_excited_one_less() -> None:
     segments = [{"start": 0.0, "end": 1.0, "text": "a"}, {"start": 2.0, "end": 3.0, "text": "b"}]
-    lengths = {name: _paced(segments, 3.0, preset)[1] for name, preset in restyle.PRESETS.items()}
+    lengths = {name: restyle.paced(segments, 3.0, preset)[1] for name, preset in restyle.PRESETS.items()}
     assert lengths["excited"] < lengths["happy"] < lengths["neutral"] == 3.0 < lengths["sad"]

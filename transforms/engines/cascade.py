@@ -6,12 +6,10 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from transforms import convert_voice, restyle, revoice, steps, translate
 from transforms.chain import Chain, Stage, stage
 from transforms.engine import Place
-from transforms.engines.kokoro_voice import METHOD, PROVENANCE, Fitter
+from transforms.engines.kokoro_voice import PROVENANCE, Fitter
 from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
 from transforms.records import Audio, Item, Outcome, Piece, Result
@@ -28,6 +26,11 @@ class Cascade(Chain):
     rate_hz = 16000
     max_s = 600.0
     cost_s = 0.5
+
+    def stages(self, options: BaseOptions) -> Iterator[Stage]:
+        assert isinstance(options, convert_voice.Options)
+        yield stage("transcribe", options.stt, language=options.language)
+        yield stage("synthesize", options.tts, voice=options.voice or None, language=options.language)
 
     def own_models(self, options: BaseOptions) -> tuple[str, ...]:
         return (MODEL,)
@@ -59,40 +62,25 @@ class Cascade(Chain):
 
         return say
 
-    def voice_of(self, audio: Audio) -> tuple[str, float]:
-        """The mix nearest to a recording's voice, and how near. Raises `bad_reference`."""
-        from transforms import references
-
-        found, _ = self._fitter.voice(audio)
-        return references.written(found.mix), found.similarity
-
-    def chosen(self, piece: Piece, fallback: Audio | None = None) -> tuple[str, dict[str, Any]]:
-        """The voice that is meant, and the fields that say how it was found."""
-        target = piece.inputs.get("target") or (None if piece.options.voice else fallback)
+    def chosen(self, piece: Piece) -> tuple[str, dict[str, Any]]:
+        """The voice that is meant, and the fields that say how it was found. Raises `bad_reference`."""
+        options = piece.options
+        target = piece.inputs.get("target") or (piece.inputs["audio"] if self.keeps_voice(options) and not options.voice else None)
         if not isinstance(target, Audio):
-            return piece.options.voice, {"voice": piece.options.voice}
-        voice, near = self.voice_of(target)
-        return voice, {"voice": voice, "method": METHOD, "similarity": round(near, 3), "provenance": PROVENANCE}
+            return options.voice, {"voice": options.voice}
+        fitted = self._fitter.voice(target)
+        return fitted.voice, {**fitted.fields, "provenance": PROVENANCE}
 
+    def keeps_voice(self, options: Any) -> bool:
+        """Whether the source's own voice speaks where none is named."""
+        return False
 
-def heard_by(options: Any) -> Stage:
-    return stage("transcribe", options.stt, language=options.language)
+    def told(self, options: Any, heard: Mapping[str, Any]) -> dict[str, Any]:
+        """Fields of the result, from those of the transcript; `language` is spoken."""
+        return {"text": heard["text"], "language": heard["language"]}
 
-
-class ConvertVoice(Cascade):
-    operation = "convert_voice"
-    version = 1
-    Options = convert_voice.Options
-
-    def stages(self, options: BaseOptions) -> Iterator[Stage]:
-        assert isinstance(options, convert_voice.Options)
-        yield heard_by(options)
-        yield stage("synthesize", options.tts, voice=options.voice or None, language=options.language)
-
-    def check(self, item: Item) -> None:
-        super().check(item)
-        if "audio" in item.inputs and "target" not in item.inputs and not item.options.voice:  # type: ignore[attr-defined]
-            raise WavemillError("bad_option", "whose voice? give a recording of it as target, or a voice by name", "target")
+    def respeak(self, segments: Sequence[Mapping[str, Any]], say: revoice.Say, duration_s: float, rate_hz: int, options: Any) -> Audio:
+        return revoice.speak(segments, say, duration_s, rate_hz)
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         return steps.one_by_one(pieces, self._convert)
@@ -102,35 +90,42 @@ class ConvertVoice(Cascade):
         audio = piece.inputs["audio"]
         assert isinstance(audio, Audio)
         heard, segments = self.hear(hear, piece)
-        voice, fields = self.chosen(piece)
-        language = heard.fields["language"]
-        spoken = revoice.speak(segments, self.say(speak, piece.seed, voice, language), audio.duration_s, speak.engine.rate_hz)
-        return Result({"text": heard.fields["text"], "language": language, **fields}, {"audio": spoken})
+        voice, of_voice = self.chosen(piece)
+        told = self.told(piece.options, heard.fields)
+        say = self.say(speak, piece.seed, voice, told["language"])
+        spoken = self.respeak(segments, say, audio.duration_s, speak.engine.rate_hz, piece.options)
+        return Result({**told, **of_voice}, {"audio": spoken})
 
 
-class Restyle(ConvertVoice):
+class ConvertVoice(Cascade):
+    operation = "convert_voice"
+    version = 1
+    Options = convert_voice.Options
+
+    def check(self, item: Item) -> None:
+        super().check(item)
+        if "audio" in item.inputs and "target" not in item.inputs and not item.options.voice:  # type: ignore[attr-defined]
+            raise WavemillError("bad_option", "whose voice? give a recording of it as target, or a voice by name", "target")
+
+
+class Restyle(Cascade):
     operation = "restyle"
     version = 1
     Options = restyle.Options
 
-    def check(self, item: Item) -> None:
-        Chain.check(self, item)
+    def keeps_voice(self, options: Any) -> bool:
+        return True
 
-    def _convert(self, piece: Piece) -> Outcome:
-        hear, speak = self.stages(piece.options)
-        options, audio = piece.options, piece.inputs["audio"]
-        assert isinstance(audio, Audio)
+    def told(self, options: Any, heard: Mapping[str, Any]) -> dict[str, Any]:
+        return {**super().told(options, heard), "emotion": options.emotion}
+
+    def respeak(self, segments: Sequence[Mapping[str, Any]], say: revoice.Say, duration_s: float, rate_hz: int, options: Any) -> Audio:
         preset = restyle.PRESETS[options.emotion]
-        heard, segments = self.hear(hear, piece)
-        voice, fields = self.chosen(piece, fallback=audio)
-        language, rate_hz = heard.fields["language"], speak.engine.rate_hz
-        paced, total_s = _paced(segments, audio.duration_s, preset)
-        spoken = revoice.speak(paced, self.say(speak, piece.seed, voice, language), total_s, rate_hz, options.speed)
-        told = {"text": heard.fields["text"], "language": language, "emotion": options.emotion, **fields}
-        return Result(told, {"audio": _coloured(spoken, preset)})
+        moved, total_s = restyle.paced(segments, duration_s, preset)
+        return restyle.coloured(revoice.speak(moved, say, total_s, rate_hz, options.speed), preset)
 
 
-class Translate(ConvertVoice):
+class Translate(Cascade):
     """Into English by the recognizer's own translation."""
 
     operation = "translate"
@@ -146,39 +141,12 @@ class Translate(ConvertVoice):
         yield stage("synthesize", options.tts, voice=options.voice or None, language=options.to)
 
     def check(self, item: Item) -> None:
-        Chain.check(self, item)
+        super().check(item)
         if item.options.preserve_voice and item.options.voice:  # type: ignore[attr-defined]
             raise WavemillError("bad_option", "preserve_voice is the source's own voice; leave voice out", "preserve_voice")
 
-    def _convert(self, piece: Piece) -> Outcome:
-        hear, speak = self.stages(piece.options)
-        options, audio = piece.options, piece.inputs["audio"]
-        assert isinstance(audio, Audio)
-        heard, segments = self.hear(hear, piece)
-        voice, fields = self.chosen(piece, fallback=audio if options.preserve_voice else None)
-        spoken = revoice.speak(segments, self.say(speak, piece.seed, voice, options.to), audio.duration_s, speak.engine.rate_hz)
-        told = {"text": heard.fields["text"], "language": options.to, "source_language": heard.fields["language"], **fields}
-        return Result(told, {"audio": spoken})
+    def keeps_voice(self, options: Any) -> bool:
+        return bool(options.preserve_voice)
 
-
-def _paced(segments: Sequence[Mapping[str, Any]], total_s: float, preset: restyle.Preset) -> tuple[list[dict[str, Any]], float]:
-    """Segments spoken at the preset's rate, with its pauses between them, and the whole's new length."""
-    paced, at, before = [], 0.0, 0.0
-    for segment in segments:
-        at += max(0.0, segment["start"] - before) * preset.pauses
-        length = (segment["end"] - segment["start"]) / preset.rate
-        paced.append({"start": at, "end": at + length, "text": segment["text"]})
-        at, before = at + length, segment["end"]
-    return paced, at + max(0.0, total_s - before) * preset.pauses
-
-
-def _coloured(audio: Audio, preset: restyle.Preset) -> Audio:
-    """The audio higher and louder, its peaks held under full scale."""
-    samples = np.asarray(audio.samples, np.float32)
-    if preset.semitones:
-        import librosa
-
-        samples = librosa.effects.pitch_shift(samples, sr=audio.rate_hz, n_steps=preset.semitones)
-    gain = 10 ** (preset.energy_db / 20)
-    peak = float(np.abs(samples).max(initial=0.0))
-    return Audio(samples * np.float32(min(gain, 0.98 / peak) if peak else gain), audio.rate_hz)
+    def told(self, options: Any, heard: Mapping[str, Any]) -> dict[str, Any]:
+        return {"text": heard["text"], "language": options.to, "source_language": heard["language"]}

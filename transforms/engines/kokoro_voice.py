@@ -7,7 +7,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from transforms import clone, embed, models, steps
 from transforms.engine import Engine, Place
@@ -21,17 +21,30 @@ PROVENANCE = "synthetic speech in the voice of a reference, made by wavemill"
 REMEMBERED = 64
 
 
+class Fitted(NamedTuple):
+    """A voice as the option `voice` takes it, its expected cosine to the reference, and the reference's embedding."""
+
+    voice: str
+    similarity: float
+    embedding: Any
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """What a result says of it."""
+        return {"voice": self.voice, "method": METHOD, "similarity": round(self.similarity, 3)}
+
+
 class Fitter:
     """Voices of recordings, remembered by their samples; may be called by several threads at once."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
         self._encoder: SpeakerEncoder | None = None
-        self._found: OrderedDict[str, Any] = OrderedDict()
+        self._found: OrderedDict[str, Fitted] = OrderedDict()
         self._lock = threading.Lock()
 
-    def voice(self, audio: Audio) -> Any:
-        """The `references.Nearest` of a recording with its embedding, as a pair. Raises `bad_reference`."""
+    def voice(self, audio: Audio) -> Fitted:
+        """The voice of a recording. Raises `bad_reference`."""
         from transforms import references
 
         name = hashlib.sha256(audio.samples[0].tobytes()).hexdigest() if audio.duration_s <= references.MOST_S else ""
@@ -39,7 +52,8 @@ class Fitter:
             if name not in self._found:
                 self._encoder = self._encoder or SpeakerEncoder(self._place)
                 embedding = references.embed(self._encoder, audio)
-                self._found[name] = references.nearest(embedding), embedding
+                found = references.nearest(embedding)
+                self._found[name] = Fitted(references.written(found.mix), found.similarity, embedding)
                 if len(self._found) > REMEMBERED:
                     self._found.popitem(last=False)
             return self._found[name]
@@ -65,19 +79,11 @@ class KokoroEmbed(Engine):
         return steps.one_by_one(pieces, self._embed)
 
     def _embed(self, piece: Piece) -> Outcome:
-        from transforms import references
-
         audio = piece.inputs["audio"]
         assert isinstance(audio, Audio)
-        found, embedding = self._fitter.voice(audio)
-        fields = {
-            "voice": references.written(found.mix),
-            "engine": "kokoro",
-            "method": METHOD,
-            "similarity": round(found.similarity, 3),
-            "duration_s": round(audio.duration_s, 3),
-        }
-        told = {**fields, "encoder": models.identity(MODEL), "embedding": [round(float(value), 5) for value in embedding]}
+        found = self._fitter.voice(audio)
+        fields = {"voice": found.voice, "engine": "kokoro", **found.fields, "duration_s": round(audio.duration_s, 3)}
+        told = {**fields, "encoder": models.identity(MODEL), "embedding": [round(float(value), 5) for value in found.embedding]}
         data = json.dumps(told).encode()
         return Result(fields, {"voice": Encoded(data, "json", hashlib.sha256(data).hexdigest())})
 
@@ -112,16 +118,11 @@ class KokoroClone(Kokoro):
         return steps.one_by_one(pieces, self._clone)
 
     def _clone(self, piece: Piece) -> Outcome:
-        from transforms import references
-
         reference, options = piece.inputs["reference"], piece.options
         assert isinstance(reference, Audio)
-        found, _ = self._fitter.voice(reference)
-        voice = references.written(found.mix)
-        spoken = self._speak(
-            str(piece.inputs["text"]), options.model_copy(update={"voice": voice, "language": options.language or "en-us"})
-        )
+        found = self._fitter.voice(reference)
+        said = options.model_copy(update={"voice": found.voice, "language": options.language or "en-us"})
+        spoken = self._speak(str(piece.inputs["text"]), said)
         if not isinstance(spoken, Result):
             return spoken
-        fields = {"voice": voice, "method": METHOD, "similarity": round(found.similarity, 3), "provenance": PROVENANCE}
-        return Result({**spoken.fields, **fields}, spoken.outputs)
+        return Result({**spoken.fields, **found.fields, "provenance": PROVENANCE}, spoken.outputs)
