@@ -1,8 +1,8 @@
 """A recording that says whose voice is meant: whether it can say so, and the nearest mix of stock voices.
 
-Mixes of packs sound between their voices (facts of Kokoro's style space), so the voice nearest to a reference is found by
-non-negative least squares over the stock voices' embeddings. `voice_bank.npy` holds those: float16 of shape (54, 256), each
-the speaker encoder's mean over three sentences said by the voice, in the order of `models.KOKORO_PACKS`.
+A mix of packs sounds between its voices, so the mix nearest to a reference is found by non-negative least squares over the
+stock voices' embeddings. `voice_bank.npy` holds those: float16 of shape (54, 256), each
+the speaker encoder's mean over three sentences said by the voice, in the order of `models.KOKORO_PACKS`; `python -m benchmarks.voice_bank` makes it.
 """
 
 from __future__ import annotations
