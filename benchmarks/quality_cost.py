@@ -3,7 +3,8 @@
 `time factor` is the wall time of the whole command, start and publishing included, over the audio's length, which for
 synthesize is that of the speech made; `CPU s / s` is the time of all processors in its place, which hardly changes when other
 work runs beside it, as it did here; `peak` is the most resident memory of the whole process tree. Speech is the demo story by
-Piper, music is generated; the hour is the minute's material repeated.
+Piper, music is generated; the hour is the minute's material repeated. Of embed, convert-voice and translate only the minute
+is measured.
 """
 
 from __future__ import annotations
