@@ -40,14 +40,19 @@ class Series:
         return [getattr(run, name) for run in self.runs]
 
 
-def run(command: Sequence[str], **environment: str) -> Run:
-    """Run a command to its end. Raises CalledProcessError when it fails."""
+def run(command: Sequence[str], most_s: float | None = None, **environment: str) -> Run:
+    """Run a command to its end. Raises CalledProcessError when it fails, TimeoutExpired when it was stopped after `most_s`."""
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**ENVIRONMENT, **environment})
     peak = [0.0]
     watcher = threading.Thread(target=_watch, args=(process, peak), daemon=True)
     watcher.start()
-    output, errors = process.communicate()
+    try:
+        output, errors = process.communicate(timeout=most_s)
+    except subprocess.TimeoutExpired:
+        process.terminate()
+        process.communicate()
+        raise
     wall_s = time.monotonic() - began
     watcher.join()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -91,3 +96,8 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def machine() -> str:
     model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "?")
     return f"{time.strftime('%Y-%m-%d')}, {os.cpu_count()} cores ({model}), {psutil.virtual_memory().total / 2**30:.0f} GiB, Python {sys.version.split()[0]}"
+
+
+def verdict(target: str, met: bool) -> str:
+    """The sentence after a table that has a target."""
+    return f"Target: {target}: {'met' if met else '**not met**'}."

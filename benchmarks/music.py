@@ -66,7 +66,7 @@ def render(song: Song, seconds: float, rate_hz: int = RATE_HZ) -> np.ndarray:
         sound = sound[: max(0, len(out) - start)]
         out[start : start + len(sound)] += sound * level * draw.uniform(0.85, 1.15)
 
-    bars = PROGRESSIONS[song.scale][draw.integers(len(PROGRESSIONS[song.scale]))]
+    bars = _bars(song, draw)
     for bar in range(int(seconds / (beats * beat_s)) + 1):
         chord = _chord(song, bars[bar % len(bars)])
         for beat in range(beats):
@@ -76,6 +76,15 @@ def render(song: Song, seconds: float, rate_hz: int = RATE_HZ) -> np.ndarray:
     if song.noise_db is not None:
         out += draw.standard_normal(len(out)) * out.std() * 10 ** (-song.noise_db / 20)
     return np.asarray(0.7 * out / np.abs(out).max(), np.float32)
+
+
+def progression(song: Song) -> tuple[int, ...]:
+    """The chords of a song, a bar each, as degrees of its scale from 0."""
+    return _bars(song, np.random.default_rng(song.seed))
+
+
+def _bars(song: Song, draw: np.random.Generator) -> tuple[int, ...]:
+    return PROGRESSIONS[song.scale][draw.integers(len(PROGRESSIONS[song.scale]))]
 
 
 def _chord(song: Song, degree: int) -> list[int]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -17,7 +16,8 @@ from pathlib import Path
 
 import jiwer
 
-from transforms import codec, loudness, text
+from benchmarks.words import words_of
+from transforms import codec, loudness
 
 ROOT = Path(__file__).parent.parent
 STORY = Path("examples/story.jsonl")
@@ -35,12 +35,6 @@ def call(*words: str | Path) -> float:
     if code:
         raise SystemExit(code)
     return time.monotonic() - started
-
-
-def words_of(passage: str) -> str:
-    """What is compared: words in small letters, numbers as words on both sides, no punctuation."""
-    spoken = text.normalize(passage, "en").lower().replace("-", " ")
-    return " ".join(re.sub(r"[^\w\s]", "", spoken).split())
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from transforms.records import Item, Piece, Result
 
 __all__ = ["VERSION", "Options", "join", "split"]
 
-VERSION = 1
+VERSION = 2
 
 
 class Options(BaseOptions):

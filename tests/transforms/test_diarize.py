@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
-from scipy.optimize import linear_sum_assignment
 
+from benchmarks.quality_diarize import error_rate, mixed, without_silence
 from pipelines.one import run_items
 from transforms import codec, diarize, speakers, torch_file
 from transforms.diarize import Turn, Window
@@ -120,48 +120,13 @@ def engine_of(name: str) -> Any:
 @pytest.fixture(scope="module")
 def clips() -> dict[tuple[str, int], np.ndarray]:
     """Each text by each voice, mono at 16 kHz, without silence at its ends."""
-    import soxr
-
     found = {}
     for engine, names in ((engine_of("kokoro"), ("af_bella", "am_michael")), (engine_of("piper"), ("en_US-joe-medium",))):
         for name in names:
             for number, text in enumerate(TEXTS):
                 (made,) = engine.run([Piece({"text": text}, engine.Options.parse({"voice": name}), number)])
-                audio = made.outputs["audio"]
-                samples = soxr.resample(audio.samples[0], audio.rate_hz, RATE_HZ)
-                loud = np.flatnonzero(np.abs(samples) > 0.02)
-                found[name, number] = samples[loud[0] : loud[-1]]
+                found[name, number] = without_silence(made.outputs["audio"])
     return found
-
-
-def mixed(clips: dict[tuple[str, int], np.ndarray], order: Sequence[str]) -> tuple[Audio, list[tuple[float, float, int]]]:
-    """The voices in turns with pauses of .3 s and a little noise, and the truth: start, end, number of the voice."""
-    names = list(dict.fromkeys(order))
-    parts, truth, at = [], [], 0
-    for index, name in enumerate(order):
-        clip = clips[name, index % len(TEXTS)]
-        parts += [clip, np.zeros(RATE_HZ * 3 // 10, np.float32)]
-        truth.append((at / RATE_HZ, (at + len(clip)) / RATE_HZ, names.index(name)))
-        at += len(clip) + RATE_HZ * 3 // 10
-    whole = np.concatenate(parts) + np.random.default_rng(0).normal(0, 0.001, at)
-    return Audio(whole.astype(np.float32)[None], RATE_HZ), truth
-
-
-def error_rate(truth: Sequence[tuple[float, float, int]], told: Sequence[tuple[float, float, int]], end_s: float) -> float:
-    """Diarization error rate with the usual collar of .25 s: missed, falsely told and confused time over spoken time."""
-    ticks = np.arange(0, end_s, 0.01)
-    said, heard = np.full(len(ticks), -1), np.full(len(ticks), -1)
-    counted = np.ones(len(ticks), bool)
-    for start, end, number in truth:
-        said[(ticks >= start) & (ticks < end)] = number
-        counted &= (np.abs(ticks - start) >= 0.25) & (np.abs(ticks - end) >= 0.25)
-    for start, end, number in told:
-        heard[(ticks >= start) & (ticks < end)] = number
-    said, heard = said[counted], heard[counted]
-    size = max(said.max(), heard.max()) + 1
-    shared = np.array([[((said == a) & (heard == b)).sum() for b in range(size)] for a in range(size)])
-    right = shared[linear_sum_assignment(-shared)].sum()
-    return float(((said >= 0).sum() - right + ((said < 0) & (heard >= 0)).sum()) / (said >= 0).sum())
 
 
 @pytest.mark.slow
@@ -176,7 +141,7 @@ def error_rate(truth: Sequence[tuple[float, float, int]], told: Sequence[tuple[f
 def test_real_voices_in_turns_are_told_apart_in_the_transcript(
     clips: dict[tuple[str, int], np.ndarray], tmp_path: Path, order: tuple[str, ...]
 ) -> None:
-    audio, truth = mixed(clips, order)
+    audio, truth = mixed(clips, order, len(TEXTS))
     (tmp_path / "talk.wav").write_bytes(codec.encode(audio, AudioOptions(format="wav")).data)
     options = engine_class("transcribe", "faster-whisper").Options.parse(
         {"model": "tiny.en", "diarize": True, "timestamps": True, "formats": "srt"}
