@@ -38,7 +38,7 @@ class OperationModule(Protocol):
 class Operation:
     """A row: `inputs` maps each input's name to `text` or `audio`; the first is the one that is split and measured.
 
-    `output` is what is made: audio, `stems` (several audio outputs), text with its captions, or `data` (fields alone).
+    `output` is what is made: audio, `stems` (several audio outputs), text (of audio, with its captions), or `data` (fields alone).
     """
 
     name: str
@@ -123,6 +123,24 @@ OPERATIONS: dict[str, Operation] = {
             default_engine="librosa",
             summary="Find key, tempo and meter of music.",
             example="wavemill analyze song.mp3",
+        ),
+        Operation(
+            name="translate_text",
+            inputs={"text": "text"},
+            output="text",
+            unit="char",
+            default_engine="apertium",
+            summary="Say a text in another language.",
+            example='wavemill translate-text "Good morning" --to es',
+        ),
+        Operation(
+            name="complete",
+            inputs={"text": "text"},
+            output="text",
+            unit="char",
+            default_engine="smollm",
+            summary="Answer a message with a language model.",
+            example='wavemill complete "What is the capital of France?" --system "Be brief."',
         ),
     )
 }
