@@ -69,8 +69,9 @@ def split(item: Item, inputs: Mapping[str, str | Audio], engine: Engine) -> list
 
 def parts(text: str, language: str, max_chars: int) -> tuple[str, list[Part]]:
     """What stands before the first part, and the parts. Of what is no words, such as a line of dashes, nothing is translated."""
-    before, found = "", [Part("", "")]
-    for block, blank in _blocks(text):
+    bare = text.strip()
+    found = [Part("", text[: text.find(bare)])]
+    for block, blank in _blocks(bare):
         for line in sentences.paragraphs(block):
             if sentences.spoken(line):
                 found += packed(line, language, max_chars)
@@ -78,8 +79,8 @@ def parts(text: str, language: str, max_chars: int) -> tuple[str, list[Part]]:
                 found[-1] = Part(found[-1].text, found[-1].after + line)
             found[-1] = Part(found[-1].text, found[-1].after + "\n")
         found[-1] = Part(found[-1].text, found[-1].after.removesuffix("\n") + blank)
-    before = found.pop(0).after
-    return before, found
+    found[-1] = Part(found[-1].text, found[-1].after + text[len(text.rstrip()) :])
+    return found.pop(0).after, found
 
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
@@ -108,11 +109,18 @@ def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine:
     """The translations with what stood between the pieces; single spaces are as the language they now part has them."""
     options = check(item.options)
     told = [str(pieces[0].inputs["before"])]
-    for index, (piece, result) in enumerate(zip(pieces, results, strict=True), 1):
-        after = str(piece.inputs["after"])
-        told += [str(result.fields["text"]).strip(), glue(options.to) if after in ("", " ") and index < len(pieces) else after]
+    for piece, result in zip(pieces, results, strict=True):
+        told += [str(result.fields["text"]).strip(), _between(piece, options.to)]
+    told[-1] = str(pieces[-1].inputs["after"])
     text = "".join(told)
     source = options.source or results[0].fields.get("source")
     fields = {"text": text, "language": options.to, "source": source}
     data = text.encode()
     return Result(fields, {"translation": Encoded(data, "txt", hashlib.sha256(data).hexdigest())})
+
+
+def _between(piece: Piece, to: str) -> str:
+    """What stands after a piece's translation: a language without spaces gets none, one with them gets them from it."""
+    after = str(piece.inputs["after"])
+    unspaced = not after and ord(str(piece.inputs["text"])[-1]) > 0x2E80
+    return glue(to) if unspaced or after == " " else after

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.transforms.engines import tiny_translator
+from tests.transforms.text_endpoint import serve
 from transforms import engine as engine_table, models, operations
 from transforms.engine import Engine, Place, engine_class
 from transforms.errors import WavemillError
@@ -27,6 +32,16 @@ OPTIONS: dict[str, dict[str, Any]] = {"faster-whisper": {"model": "tiny.en", "be
 REAL = [row for row in ENGINES if row[1] != "echo"]
 CLASSES = {"-".join(row): engine_class(*row) for row in ENGINES}
 
+OWN_IDENTITY = ("apertium", "ctranslate2", "openai")
+"""Engines whose weights are no rows of the table, and which say themselves what they run."""
+
+
+def of_texts(cls: type[Engine]) -> bool:
+    """Whether it makes texts of texts."""
+    row = operations.operation(cls.operation)
+    return row.inputs[row.main_input] == row.output == "text"
+
+
 every_engine = pytest.mark.parametrize("engine", ENGINES, ids="-".join, indirect=True)
 every_real_engine = pytest.mark.parametrize("engine", REAL, ids="-".join, indirect=True)
 every_class = pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES)
@@ -37,8 +52,29 @@ every_class_with_weights = pytest.mark.parametrize("cls", WEIGHED.values(), ids=
 every_class_with_languages = pytest.mark.parametrize("cls", SPEAKING.values(), ids=SPEAKING)
 
 
+@pytest.fixture(autouse=True, scope="module")
+def endpoint() -> Iterator[None]:
+    """What the `openai` engines speak to."""
+    with serve() as running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WAVEMILL_TEXT_URL", running.url)
+        patch.setenv("WAVEMILL_TEXT_MODEL", "echo")
+        yield
+
+
+@cache
+def values_of(cls: type[Engine]) -> dict[str, Any]:
+    """The options without which the engine would be asked for nothing it can do."""
+    values = OPTIONS.get(cls.name, {})
+    if cls.operation == "translate_text":
+        values = values | {"to": "es"}
+    if (cls.operation, cls.name) == ("translate_text", "ctranslate2"):
+        need_modules(cls)
+        values = values | {"model_dir": str(tiny_translator.made())}
+    return values
+
+
 def options_of(cls: type[Engine], **more: Any) -> Any:
-    return cls.Options.parse(OPTIONS.get(cls.name, {}) | more)
+    return cls.Options.parse(values_of(cls) | more)
 
 
 def item_of(cls: type[Engine], **options: Any) -> Item:
@@ -48,10 +84,13 @@ def item_of(cls: type[Engine], **options: Any) -> Item:
 
 
 def need_modules(cls: type[Engine]) -> None:
-    """Skip, by name, what would run an engine whose modules are not installed here."""
+    """Skip, by name, what would run an engine whose modules or programs are not installed here."""
     lacking = [module for module in cls.requires if find_spec(module) is None]
     if lacking:
         pytest.skip(f"{cls.operation} {cls.name} needs {', '.join(lacking)}: extra {cls.extra}")
+    absent = [program for program in cls.programs if which(program) is None]
+    if absent:
+        pytest.skip(f"{cls.operation} {cls.name} needs the program {', '.join(absent)}")
 
 
 def loaded(cls: type[Engine], threads: int = 2) -> Engine:
@@ -125,7 +164,7 @@ def test_an_engine_declares_what_it_is(cls: type[Engine]) -> None:
     assert engine_class(cls.operation, cls.name) is cls
     assert issubclass(cls.Options, row.module.Options)
     assert cls.version >= 1
-    assert cls.rate_hz > 0 or row.output in ("audio", "stems")
+    assert cls.rate_hz > 0 or row.output in ("audio", "stems") or of_texts(cls)
     assert cls.channels in (0, 1, 2)
     assert cls.max_batch >= 1
     assert cls.cost_s > 0
@@ -137,31 +176,34 @@ def test_an_engine_declares_what_it_is(cls: type[Engine]) -> None:
         assert not option.is_required(), f"{name} has no default"
 
 
-@pytest.mark.parametrize(("operation", "name"), ENGINES)
-def test_checking_an_item_needs_neither_weights_nor_heavy_imports(operation: str, name: str) -> None:
+@every_class
+def test_checking_an_item_needs_neither_weights_nor_heavy_imports(cls: type[Engine]) -> None:
+    need_modules(cls)
     code = f"""
-import sys
+import json, sys
 from transforms.engine import engine_class
 from transforms.records import Input, Item
-cls = engine_class({operation!r}, {name!r})
+cls = engine_class({cls.operation!r}, {cls.name!r})
 engine = cls()
-options = cls.Options()
-engine.check(Item("0" * 64, "a", {operation!r}, {name!r}, options, {{"text": Input("text", "Hello.")}}))
+options = cls.Options.parse(json.loads(sys.argv[1]))
+engine.check(Item("0" * 64, "a", {cls.operation!r}, {cls.name!r}, options, {{"text": Input("text", "Hello.")}}))
 engine.models(options), engine.weights(options), engine.language(options)
 print(sorted(sys.modules))
 """
-    seen = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True).stdout
+    command = [sys.executable, "-W", "error", "-c", code, json.dumps(values_of(cls))]
+    seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     heavy = ("onnxruntime", "onnx", "ctranslate2", "faster_whisper", "piper", "misaki", "spacy", "av", "huggingface_hub")
-    for module in (*heavy, "torch", "demucs", "scipy", "librosa"):
+    for module in (*heavy, "torch", "demucs", "scipy", "librosa", "sentencepiece", "xllamacpp", "httpx"):
         assert f"'{module}'" not in seen
 
 
 @every_class
 def test_the_models_an_engine_names_are_rows_of_the_table_for_it(cls: type[Engine]) -> None:
+    need_modules(cls)
     for model in cls().models(options_of(cls)):
         assert models.known(model).engine == cls.name
     assert cls().weights(options_of(cls)) == cls().weights(options_of(cls))
-    assert bool(cls().weights(options_of(cls))) == bool(cls().models(options_of(cls)))
+    assert bool(cls().weights(options_of(cls))) == bool(cls().models(options_of(cls)) or cls.name in OWN_IDENTITY)
 
 
 @every_class_with_languages
@@ -206,7 +248,7 @@ def test_a_list_gives_a_list_of_the_same_length_in_the_same_order(engine: Engine
 
 
 @every_engine
-def test_what_comes_out_is_audio_or_a_transcript(engine: Engine, pieces: list[Piece], outcomes: list[Outcome]) -> None:
+def test_what_comes_out_is_audio_or_a_text(engine: Engine, pieces: list[Piece], outcomes: list[Outcome]) -> None:
     for piece, outcome in zip(pieces, outcomes, strict=True):
         assert isinstance(outcome, Result)
         if engine.operation == "transcribe":
@@ -215,6 +257,10 @@ def test_what_comes_out_is_audio_or_a_transcript(engine: Engine, pieces: list[Pi
             assert {"text", "language", "duration_s", "segments"} <= set(outcome.fields)
             assert outcome.fields["duration_s"] == pytest.approx(given.duration_s)
             assert all(0 <= s["start"] <= s["end"] <= given.duration_s for s in outcome.fields["segments"])
+            continue
+        if of_texts(type(engine)):
+            assert isinstance(outcome.fields["text"], str)
+            assert outcome.outputs == {}
             continue
         if engine.operation != "synthesize":
             check_processed(engine, piece, outcome)
