@@ -20,6 +20,7 @@ from tests.transforms.engines import tiny_translator
 from tests.transforms.text_endpoint import serve
 from transforms import engine as engine_table, models, operations
 from transforms.engine import Engine, Place, engine_class
+from transforms.engines import apertium
 from transforms.errors import WavemillError
 from transforms.pull import pull
 from transforms.records import Audio, Failure, Input, Item, Outcome, Piece, Result
@@ -83,14 +84,21 @@ def item_of(cls: type[Engine], **options: Any) -> Item:
     return Item("0" * 64, "a", cls.operation, cls.name, options_of(cls, **options), inputs)
 
 
-def need_modules(cls: type[Engine]) -> None:
-    """Skip, by name, what would run an engine whose modules or programs are not installed here."""
-    lacking = [module for module in cls.requires if find_spec(module) is None]
-    if lacking:
-        pytest.skip(f"{cls.operation} {cls.name} needs {', '.join(lacking)}: extra {cls.extra}")
+def need_programs(cls: type[Engine]) -> None:
+    """Skip, by name, what asks an engine for what only a program of the system knows."""
     absent = [program for program in cls.programs if which(program) is None]
     if absent:
         pytest.skip(f"{cls.operation} {cls.name} needs the program {', '.join(absent)}")
+    if cls.name == "apertium" and "eng-spa" not in apertium.installed():
+        pytest.skip(f"{cls.operation} {cls.name} needs the pair eng-spa")
+
+
+def need_modules(cls: type[Engine]) -> None:
+    """Skip, by name, what would run an engine whose modules or programs are not installed here."""
+    need_programs(cls)
+    lacking = [module for module in cls.requires if find_spec(module) is None]
+    if lacking:
+        pytest.skip(f"{cls.operation} {cls.name} needs {', '.join(lacking)}: extra {cls.extra}")
 
 
 def loaded(cls: type[Engine], threads: int = 2) -> Engine:
@@ -178,7 +186,7 @@ def test_an_engine_declares_what_it_is(cls: type[Engine]) -> None:
 
 @every_class
 def test_checking_an_item_needs_neither_weights_nor_heavy_imports(cls: type[Engine]) -> None:
-    need_modules(cls)
+    need_programs(cls)
     code = f"""
 import json, sys
 from transforms.engine import engine_class
@@ -199,7 +207,7 @@ print(sorted(sys.modules))
 
 @every_class
 def test_the_models_an_engine_names_are_rows_of_the_table_for_it(cls: type[Engine]) -> None:
-    need_modules(cls)
+    need_programs(cls)
     for model in cls().models(options_of(cls)):
         assert models.known(model).engine == cls.name
     assert cls().weights(options_of(cls)) == cls().weights(options_of(cls))
