@@ -35,7 +35,9 @@ NATIVE = (
     "pyarrow",
     "s3fs",
     "soxr",
+    "sentencepiece",
     "spacy",
+    "xllamacpp",
 )
 """Modules whose import shows whether what they bring along works here."""
 
@@ -82,7 +84,8 @@ def examine(settings: Settings) -> Iterator[Check]:
     weights = list(_weights(settings))
     yield from weights
     yield from _doors(settings, needed=not all(check.ok for check in weights))
-    for program, purpose in (("java", "Kafka and Flink for trying"), ("mvn", "fetching them")):
+    programs = (("apertium", "translating text by itself"), ("java", "Kafka and Flink for trying"), ("mvn", "fetching them"))
+    for program, purpose in programs:
         path = shutil.which(program)
         yield Check(program, path is not None, path or "is not here", f"only needed for {purpose}")
 

@@ -35,7 +35,10 @@ def command(name: str) -> click.Command:
             click.Argument(["given"], metavar="[TEXT | -]", nargs=1, required=False),
             click.Option(["--file"], help="Take the text from this file."),
         ]
-        lines += [f"wavemill {spelled} --file story.txt -o story.m4a", f"fortune | wavemill {spelled} - -o - > out.mp3"]
+        flags_of = " --to es" if row.name == "translate_text" else ""
+        ending = "m4a" if row.output == "audio" else "out.txt"
+        lines += [f"wavemill {spelled} --file story.txt{flags_of} -o story.{ending}"]
+        lines += [f"fortune | wavemill {spelled} -{flags_of}" + (" -o - > out.mp3" if row.output == "audio" else "")]
     else:
         arguments = [click.Argument(["given"], metavar="FILE...", nargs=-1, required=row.main_input not in row.optional)]
         lines += [f"wavemill {spelled} *.mp3 -o results/", f"wavemill {spelled} - < talk.mp3"]
@@ -81,6 +84,8 @@ def _targets(row: Operation, names: list[str], output: str | None, values: dict[
         return found
     if row.output == "data":
         return targets.for_text(names, output, [], targets.DATA_FORMATS)
+    if row.inputs[row.main_input] == "text":
+        return targets.for_text(names, output, [], targets.PLAIN_FORMATS)
     asked = [part.strip() for part in str(values.get("formats", "")).split(",") if part.strip()]
     found = targets.for_text(names, output, asked)
     if "formats" in model.model_fields:

@@ -11,6 +11,8 @@ import click
 
 TEXT_FORMATS = ("txt", "json", "srt", "vtt", "tsv")
 DATA_FORMATS = ("json",)
+PLAIN_FORMATS = ("txt", "json")
+"""Of a text that was made of a text, which has no times."""
 STDOUT = "-"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable
 from importlib.util import find_spec
 from typing import Any
@@ -165,12 +166,17 @@ def _engines() -> Iterable[dict[str, Any]]:
         for name in engines(row.name):
             cls = engine_class(row.name, name)
             missing = [module for module in cls.requires if find_spec(module) is None]
+            absent = [program for program in cls.programs if shutil.which(program) is None]
             extra = f"wavemill[{cls.extra}]" if cls.extra else "wavemill"
             yield {
                 "operation": row.name,
                 "engine": name,
                 "default": name == row.default_engine,
-                "state": f"lacks {', '.join(missing)}: pip install '{extra}'" if missing else "installed",
+                "state": f"lacks {', '.join(missing)}: pip install '{extra}'"
+                if missing
+                else f"lacks the program {', '.join(absent)}"
+                if absent
+                else "installed",
                 "parallel": cls.parallel,
                 "batch": cls.max_batch,
                 "rate_hz": cls.rate_hz,

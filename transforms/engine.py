@@ -62,6 +62,17 @@ ENGINES: dict[str, dict[str, str]] = {
     "restyle": {
         "cascade": "transforms.engines.cascade:Restyle",
     },
+    "translate_text": {
+        "apertium": "transforms.engines.apertium:Apertium",
+        "ctranslate2": "transforms.engines.ctranslate2_text:CTranslate2",
+        "openai": "transforms.engines.openai_text:OpenAITranslation",
+        "echo": "transforms.engines.echo:EchoTranslation",
+    },
+    "complete": {
+        "smollm": "transforms.engines.smollm:SmolLM",
+        "openai": "transforms.engines.openai_text:OpenAICompletion",
+        "echo": "transforms.engines.echo:EchoCompletion",
+    },
 }
 
 
@@ -112,6 +123,8 @@ class Engine:
     requires: ClassVar[tuple[str, ...]] = ()
     """Modules that `load` imports, for `wavemill engines` and `doctor` to look for; `extra` is the extra that has them."""
     extra: ClassVar[str] = ""
+    programs: ClassVar[tuple[str, ...]] = ()
+    """Programs of the system that it runs."""
     carry: ClassVar[tuple[str, ...]] = ()
     """Options that, when unset, the first piece's result fixes for the item's other pieces (a detected language)."""
 

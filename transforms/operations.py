@@ -39,7 +39,7 @@ class Operation:
     """A row: `inputs` maps each input's name to `text` or `audio`; the first is the one that is split and measured.
 
     Those in `optional` may be left out of an item, but one at least is always there. `output` is what is made: audio,
-    `stems` (several audio outputs), text with its captions, or `data` (fields, and their JSON).
+    `stems` (several audio outputs), text (of audio, with its captions), or `data` (fields, and their JSON).
     """
 
     name: str
@@ -173,6 +173,24 @@ OPERATIONS: dict[str, Operation] = {
             default_engine="cascade",
             summary="Say a recording again at another speed or in another mood.",
             example="wavemill restyle talk.mp3 --emotion happy --speed 1.1 -o happy.mp3",
+        ),
+        Operation(
+            name="translate_text",
+            inputs={"text": "text"},
+            output="text",
+            unit="char",
+            default_engine="apertium",
+            summary="Say a text in another language.",
+            example='wavemill translate-text "Good morning" --to es',
+        ),
+        Operation(
+            name="complete",
+            inputs={"text": "text"},
+            output="text",
+            unit="char",
+            default_engine="smollm",
+            summary="Answer a message with a language model.",
+            example='wavemill complete "What is the capital of France?" --system "Be brief."',
         ),
     )
 }

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -30,3 +30,16 @@ class Settings(BaseSettings):
     hub_timeout_s: float = Field(5.0, gt=0, description="how long to wait for the model hub before the packages")
     storage_patience_s: float = Field(60.0, ge=0, description="how long a storage error is retried before the run stops")
     lease_ttl_s: float = Field(60.0, gt=0, description="a lease without a heartbeat for this long is dead")
+
+
+class TextEndpoint(BaseSettings):
+    """The OpenAI-compatible endpoint of the `openai` engines, from `WAVEMILL_TEXT_URL`, `WAVEMILL_TEXT_KEY` and so on."""
+
+    model_config = SettingsConfigDict(env_prefix="WAVEMILL_TEXT_", frozen=True, extra="ignore")
+
+    url: str = Field("", description="base URL, to which /chat/completions is added")
+    key: SecretStr = Field(SecretStr(""), description="bearer token, where one is needed")
+    model: str = Field("", description="model to ask for")
+    timeout_s: float = Field(60.0, gt=0, description="how long one answer may take")
+    attempts: int = Field(4, ge=1, description="how often a request is tried")
+    wait_s: float = Field(1.0, ge=0, description="seconds before the second attempt, doubled before each further one")

@@ -174,3 +174,40 @@ def test_no_two_outputs_in_a_folder_ever_have_one_name(names: list[str], formats
         assert len(set(stems)) < len(stems)
     else:
         assert len({target.path for target in found}) == len(names) * max(len(formats), 1)
+
+
+def test_a_translation_is_printed_and_nothing_else_is(here: Path) -> None:
+    answer = call("translate-text", "Hello.\n\nAgain.", "--to", "es", "-e", "echo")
+    assert (answer.exit_code, answer.stdout, answer.stderr) == (0, "[es] Hello.\n\n[es] Again.\n", "")
+    assert [path.name for path in here.iterdir()] == ["talk.wav"]
+
+
+def test_a_translation_becomes_the_file_that_is_named(here: Path) -> None:
+    (here / "story.txt").write_text("Hello.\n")
+    assert call("translate-text", "--file", "story.txt", "--to", "es", "-e", "echo", "-o", "story.es.txt").exit_code == 0
+    assert (here / "story.es.txt").read_text() == "[es] Hello.\n"
+    assert call("translate-text", "Hello", "--to", "es", "-e", "echo", "-o", "hello.json").exit_code == 0
+    assert json.loads((here / "hello.json").read_text()) == {"text": "[es] Hello", "language": "es", "source": None}
+
+
+def test_a_text_has_no_captions(here: Path) -> None:
+    answer = call("translate-text", "Hello", "--to", "es", "-e", "echo", "-o", "hello.srt")
+    assert answer.exit_code == 2
+    assert "must end in .txt, .json" in answer.stderr
+
+
+def test_a_translation_into_nothing_is_refused_by_its_option(here: Path) -> None:
+    answer = call("translate-text", "Hello", "-e", "echo")
+    assert answer.exit_code == 2
+    assert "bad_usage: to: into which language?" in answer.stderr
+
+
+def test_a_message_is_answered_with_the_conversation_before_it(here: Path) -> None:
+    turns = json.dumps([{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello!"}])
+    answer = call("complete", "-", "--system", "Be brief.", "--messages", turns, "-e", "echo", input="How are you?\n")
+    assert (answer.exit_code, answer.stdout) == (0, "4 messages, the last: How are you?\n")
+
+
+def test_a_report_of_a_text_holds_the_text(here: Path) -> None:
+    answer = call("complete", "Hi", "-e", "echo", "--json")
+    assert json.loads(answer.stdout)["items"][0]["text"] == "1 messages, the last: Hi"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from transforms import synthesize, transcribe
+from transforms import complete, synthesize, transcribe, translate_text
 from transforms.engine import Engine
 from transforms.errors import WavemillError
 from transforms.options import Options
@@ -107,3 +107,44 @@ class EchoTranscript(Engine):
             fields = {"text": text, "language": piece.options.language or "en", "duration_s": audio.duration_s, "segments": [segment]}
             outcomes.append(_act(piece.options, text) or Result(fields))
         return outcomes
+
+
+class EchoText(Engine):
+    """Says the text again; what its two kinds put before it shows that they were asked."""
+
+    name = "echo"
+    version = 1
+    max_chars = 400
+    max_batch = 64
+    cost_s = 0.0001
+
+    def said_of(self, piece: Piece) -> str:
+        raise NotImplementedError
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        return [_act(piece.options, str(piece.inputs["text"])) or Result({"text": self.said_of(piece)}) for piece in pieces]
+
+
+class EchoTranslation(EchoText):
+    operation = "translate_text"
+
+    class Options(Faults, translate_text.Options):
+        pass
+
+    def check(self, item: Item) -> None:
+        translate_text.check(item.options)
+
+    def said_of(self, piece: Piece) -> str:
+        return f"[{piece.options.to}] {piece.inputs['text']}"
+
+
+class EchoCompletion(EchoText):
+    operation = "complete"
+    max_chars = 4000
+
+    class Options(Faults, complete.Options):
+        pass
+
+    def said_of(self, piece: Piece) -> str:
+        said = complete.conversation(piece)
+        return f"{len(said)} messages, the last: {said[-1]['content']}"

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.transforms.engines import sherpa_folders
+from tests.transforms.engines import sherpa_folders, tiny_translator
+from tests.transforms.text_endpoint import serve
 from transforms import engine as engine_table, models, operations
 from transforms.chain import Chain
 from transforms.engine import Engine, Place, engine_class
+from transforms.engines import apertium
 from transforms.errors import WavemillError
 from transforms.pull import pull
 from transforms.records import Audio, Failure, Input, Item, Outcome, Piece, Result
@@ -35,6 +39,16 @@ VOICED = ("clone", "embed", *RESPOKEN)
 
 REAL = [row for row in ENGINES if row[1] != "echo"]
 CLASSES = {"-".join(row): engine_class(*row) for row in ENGINES}
+
+OWN_IDENTITY = ("apertium", "ctranslate2", "openai", "sherpa")
+"""Engines whose weights are no rows of the table, and which say themselves what they run."""
+
+
+def of_texts(cls: type[Engine]) -> bool:
+    """Whether it makes texts of texts."""
+    row = operations.operation(cls.operation)
+    return row.inputs[row.main_input] == row.output == "text"
+
 
 every_engine = pytest.mark.parametrize("engine", ENGINES, ids="-".join, indirect=True)
 every_real_engine = pytest.mark.parametrize("engine", REAL, ids="-".join, indirect=True)
@@ -55,8 +69,28 @@ def sherpa(tmp_path_factory: pytest.TempPathFactory) -> None:
     OPTIONS["transcribe-sherpa"] = {"model_dir": str(sherpa_folders.fake("sensevoice", root / "hears"))}
 
 
+@pytest.fixture(autouse=True, scope="module")
+def endpoint() -> Iterator[None]:
+    """What the `openai` engines speak to."""
+    with serve() as running, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WAVEMILL_TEXT_URL", running.url)
+        patch.setenv("WAVEMILL_TEXT_MODEL", "echo")
+        yield
+
+
+def values_of(cls: type[Engine]) -> dict[str, Any]:
+    """The options without which the engine would be asked for nothing it can do."""
+    values = OPTIONS.get(f"{cls.operation}-{cls.name}", {})
+    if cls.operation == "translate_text":
+        values = values | {"to": "es"}
+    if (cls.operation, cls.name) == ("translate_text", "ctranslate2"):
+        need_modules(cls)
+        values = values | {"model_dir": str(tiny_translator.made())}
+    return values
+
+
 def options_of(cls: type[Engine], **more: Any) -> Any:
-    return cls.Options.parse(OPTIONS.get(f"{cls.operation}-{cls.name}", {}) | more)
+    return cls.Options.parse(values_of(cls) | more)
 
 
 def item_of(cls: type[Engine], **options: Any) -> Item:
@@ -65,8 +99,18 @@ def item_of(cls: type[Engine], **options: Any) -> Item:
     return Item("0" * 64, "a", cls.operation, cls.name, options_of(cls, **options), inputs)
 
 
+def need_programs(cls: type[Engine]) -> None:
+    """Skip, by name, what asks an engine for what only a program of the system knows."""
+    absent = [program for program in cls.programs if which(program) is None]
+    if absent:
+        pytest.skip(f"{cls.operation} {cls.name} needs the program {', '.join(absent)}")
+    if cls.name == "apertium" and "eng-spa" not in apertium.installed():
+        pytest.skip(f"{cls.operation} {cls.name} needs the pair eng-spa")
+
+
 def need_modules(cls: type[Engine]) -> None:
-    """Skip, by name, what would run an engine whose modules are not installed here."""
+    """Skip, by name, what would run an engine whose modules or programs are not installed here."""
+    need_programs(cls)
     lacking = [module for module in cls.requires if find_spec(module) is None]
     if lacking:
         pytest.skip(f"{cls.operation} {cls.name} needs {', '.join(lacking)}: extra {cls.extra}")
@@ -165,7 +209,7 @@ def test_an_engine_declares_what_it_is(cls: type[Engine]) -> None:
     assert engine_class(cls.operation, cls.name) is cls
     assert issubclass(cls.Options, row.module.Options)
     assert cls.version >= 1
-    assert cls.rate_hz > 0 or row.output in ("audio", "stems")
+    assert cls.rate_hz > 0 or row.output in ("audio", "stems") or of_texts(cls)
     assert cls.channels in (0, 1, 2)
     assert cls.max_batch >= 1
     assert cls.cost_s > 0
@@ -177,31 +221,34 @@ def test_an_engine_declares_what_it_is(cls: type[Engine]) -> None:
         assert not option.is_required(), f"{name} has no default"
 
 
-@pytest.mark.parametrize(("operation", "name"), ENGINES)
-def test_checking_an_item_needs_neither_weights_nor_heavy_imports(operation: str, name: str) -> None:
+@every_class
+def test_checking_an_item_needs_neither_weights_nor_heavy_imports(cls: type[Engine]) -> None:
+    need_programs(cls)
     code = f"""
-import sys
+import json, sys
 from transforms.engine import engine_class
 from transforms.records import Input, Item
-cls = engine_class({operation!r}, {name!r})
+cls = engine_class({cls.operation!r}, {cls.name!r})
 engine = cls()
-options = cls.Options.parse({OPTIONS.get(f"{operation}-{name}", {})!r})
-engine.check(Item("0" * 64, "a", {operation!r}, {name!r}, options, {{"text": Input("text", "Hello.")}}))
+options = cls.Options.parse(json.loads(sys.argv[1]))
+engine.check(Item("0" * 64, "a", {cls.operation!r}, {cls.name!r}, options, {{"text": Input("text", "Hello.")}}))
 engine.models(options), engine.weights(options), engine.language(options)
 print(sorted(sys.modules))
 """
-    seen = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True).stdout
+    command = [sys.executable, "-W", "error", "-c", code, json.dumps(values_of(cls))]
+    seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     heavy = ("onnxruntime", "onnx", "ctranslate2", "faster_whisper", "piper", "misaki", "spacy", "av", "huggingface_hub", "sherpa_onnx")
-    for module in (*heavy, "torch", "demucs", "scipy", "librosa"):
+    for module in (*heavy, "torch", "demucs", "scipy", "librosa", "sentencepiece", "xllamacpp", "httpx"):
         assert f"'{module}'" not in seen
 
 
 @every_class
 def test_the_models_an_engine_names_are_rows_of_the_table_for_it(cls: type[Engine]) -> None:
+    need_programs(cls)
     for model in cls().models(options_of(cls)):
         assert models.known(model).engine in (cls.name, "speakers") or issubclass(cls, Chain)
     assert cls().weights(options_of(cls)) == cls().weights(options_of(cls))
-    named = bool(cls().models(options_of(cls))) or cls.name == "sherpa"  # whose files are the user's
+    named = bool(cls().models(options_of(cls))) or cls.name in OWN_IDENTITY
     assert bool(cls().weights(options_of(cls))) == named
 
 
@@ -247,7 +294,7 @@ def test_a_list_gives_a_list_of_the_same_length_in_the_same_order(engine: Engine
 
 
 @every_engine
-def test_what_comes_out_is_audio_or_a_transcript(engine: Engine, pieces: list[Piece], outcomes: list[Outcome]) -> None:
+def test_what_comes_out_is_audio_or_a_text(engine: Engine, pieces: list[Piece], outcomes: list[Outcome]) -> None:
     for piece, outcome in zip(pieces, outcomes, strict=True):
         assert isinstance(outcome, Result)
         if engine.operation == "transcribe":
@@ -256,6 +303,10 @@ def test_what_comes_out_is_audio_or_a_transcript(engine: Engine, pieces: list[Pi
             assert {"text", "language", "duration_s", "segments"} <= set(outcome.fields)
             assert outcome.fields["duration_s"] == pytest.approx(given.duration_s)
             assert all(0 <= s["start"] <= s["end"] <= given.duration_s for s in outcome.fields["segments"])
+            continue
+        if of_texts(type(engine)):
+            assert isinstance(outcome.fields["text"], str)
+            assert outcome.outputs == {}
             continue
         if engine.operation not in (*SPEAKS, *RESPOKEN):
             check_processed(engine, piece, outcome)

@@ -1,0 +1,134 @@
+"""One chat request: when it is tried again, and what its failures are called."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.transforms.text_endpoint import Endpoint, said, serve
+from transforms import endpoint
+from transforms.errors import WavemillError, kind
+from transforms.settings import TextEndpoint
+
+KEY = "sk-very-secret"
+HELLO = [{"role": "user", "content": "Hello"}]
+
+
+@pytest.fixture
+def server() -> Iterator[Endpoint]:
+    with serve() as running:
+        yield running
+
+
+def settings(server: Endpoint, **more: Any) -> TextEndpoint:
+    return TextEndpoint(**{"url": server.url, "key": KEY, "model": "tiny", "wait_s": 0.01, "timeout_s": 5, "attempts": 3, **more})
+
+
+def ask(known: TextEndpoint, **request: Any) -> tuple[str, int | None]:
+    client = endpoint.open_client(known)
+    try:
+        return endpoint.chat(client, known, HELLO, **request)
+    finally:
+        client.close()
+
+
+def failure(known: TextEndpoint) -> WavemillError:
+    with pytest.raises(WavemillError) as caught:
+        ask(known)
+    assert KEY not in caught.value.detail
+    return caught.value
+
+
+def test_an_answer_comes_with_its_length_and_the_request_says_who_asks_for_what(server: Endpoint) -> None:
+    assert ask(settings(server), max_tokens=9) == ("<Hello>", 7)
+    assert server.bodies == [{"path": "/v1/chat/completions", "model": "tiny", "messages": HELLO, "max_tokens": 9}]
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_without_a_key_none_is_sent(server: Endpoint) -> None:
+    ask(settings(server, key=""))
+    assert "Authorization" not in server.headers[0]
+
+
+@pytest.mark.parametrize("status", [408, 429, 500, 503])
+def test_a_trouble_that_passes_is_waited_out(server: Endpoint, status: int) -> None:
+    server.answers = [(status, b"busy")]
+    assert ask(settings(server))[0] == "<Hello>"
+    assert len(server.bodies) == 2
+
+
+def test_an_endpoint_that_always_fails_is_unavailable_and_may_be_tried_by_the_next_run(server: Endpoint) -> None:
+    server.usual = lambda body: (500, b"broken")
+    error = failure(settings(server))
+    assert (error.code, kind(error.code), len(server.bodies)) == ("endpoint_unavailable", "transient", 3)
+    assert "500" in error.detail
+
+
+def test_an_endpoint_that_is_down_is_unavailable() -> None:
+    with serve() as gone:
+        known = settings(gone)
+    assert failure(known).code == "endpoint_unavailable"
+
+
+def test_an_endpoint_that_hangs_is_unavailable_after_its_time(server: Endpoint) -> None:
+    server.hold.clear()
+    assert failure(settings(server, timeout_s=0.1, attempts=2)).code == "endpoint_unavailable"
+    assert len(server.bodies) == 2
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [b"<html>", b"[]", b"{}", b'{"choices": []}', b'{"choices": null}', b'"text"', said(None)[1], said("")[1], said(3)[1], b"\xff"],
+)
+def test_an_answer_without_a_text_blames_the_item_and_is_not_asked_for_again(server: Endpoint, nonsense: bytes) -> None:
+    server.answers = [(200, nonsense)]
+    error = failure(settings(server))
+    assert (error.code, kind(error.code), len(server.bodies)) == ("endpoint_nonsense", "item", 1)
+
+
+@pytest.mark.parametrize(("status", "code"), [(401, "engine_unloadable"), (404, "engine_unloadable"), (400, "engine_error")])
+def test_a_refusal_is_not_asked_for_again(server: Endpoint, status: int, code: str) -> None:
+    server.answers = [(status, b"no")]
+    assert failure(settings(server)).code == code
+    assert len(server.bodies) == 1
+
+
+def test_what_the_server_asks_to_wait_is_waited_but_never_long() -> None:
+    class State:
+        attempt_number = 2
+
+        class outcome:
+            @staticmethod
+            def exception() -> Any:
+                return endpoint._Again("busy", State.asked)
+
+        asked = 0.0
+
+    wait = endpoint._Wait(0.5)
+    for asked, expected in ((0.0, 1.0), (3.0, 3.0), (9999.0, endpoint.LONGEST_WAIT_S)):
+        State.asked = asked
+        assert wait(State()) == expected
+
+
+def test_the_identity_names_endpoint_and_model_and_no_secret() -> None:
+    known = TextEndpoint(url="https://me:hidden@llm.example/v1/?token=hidden", key=KEY, model="tiny")
+    assert endpoint.identity(known) == "tiny@https://llm.example/v1"
+    assert endpoint.identity(known, "large") == "large@https://llm.example/v1"
+    assert KEY not in repr(known)
+
+
+def test_nothing_that_is_logged_holds_the_key(server: Endpoint, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        ask(settings(server))
+    assert "chat/completions" in caplog.text
+    assert KEY not in caplog.text
+
+
+@pytest.mark.parametrize("known", [{}, {"url": "ftp://a", "model": "m"}, {"url": "http://a"}])
+def test_an_endpoint_that_nobody_named_is_said_to_be_missing(known: dict[str, str]) -> None:
+    with pytest.raises(WavemillError, match="WAVEMILL_TEXT_") as caught:
+        endpoint.check(TextEndpoint(**known))
+    assert caught.value.code == "model_unavailable"

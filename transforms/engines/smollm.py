@@ -1,0 +1,84 @@
+"""SmolLM2-135M-Instruct by llama.cpp, in this process: small, quick and English, for where no endpoint is at hand."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Sequence
+from typing import Any
+
+from transforms import complete, models
+from transforms.engine import Engine, Place
+from transforms.errors import WavemillError
+from transforms.options import Options as BaseOptions
+from transforms.records import Failure, Outcome, Piece, Result
+
+MODEL = "smollm2-135m"
+CONTEXT = 8192
+"""Tokens of conversation and answer together: what the model was trained on."""
+
+
+class SmolLM(Engine):
+    """One conversation at a time by all cores: answers computed side by side would differ in their last bits."""
+
+    name = "smollm"
+    operation = "complete"
+    version = 1
+    parallel = "one"
+    Options = complete.Options
+    requires = ("xllamacpp",)
+    max_chars = 100_000
+    cost_s = 0.02
+
+    def models(self, options: BaseOptions) -> tuple[str, ...]:
+        return (MODEL,)
+
+    def load(self, place: Place) -> None:
+        try:
+            import xllamacpp  # noqa: F401  a broken installation shows here, before any work
+        except ImportError as error:
+            raise WavemillError("engine_unloadable", f"xllamacpp: {error}") from error
+        self._place, self._server = place, None
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        return [self._answer(piece) for piece in pieces]
+
+    def close(self) -> None:
+        self._server = None
+
+    def _answer(self, piece: Piece) -> Outcome:
+        options = piece.options
+        answer = self._open().handle_chat_completions(
+            {
+                "messages": complete.conversation(piece),
+                "max_tokens": options.max_tokens,
+                "temperature": options.temperature,
+                "seed": piece.seed % 2**31,
+                "cache_prompt": False,  # what the last conversation left would change the next one's last bits
+            }
+        )
+        error = answer.get("error")
+        if error and error.get("type") == "exceed_context_size_error":
+            detail = f"{error.get('n_prompt_tokens')} tokens of conversation, more than {CONTEXT}, which the model can take"
+            return Failure("text_too_long", detail, "text")
+        if error:
+            return Failure("engine_error", f"llama.cpp: {error.get('message')}"[:500])
+        text = (answer["choices"][0]["message"]["content"] or "").strip()
+        return Result({"text": text, "tokens": answer["usage"]["completion_tokens"]})
+
+    def _open(self) -> Any:
+        if self._server is None:
+            from xllamacpp import CommonParams, Server
+
+            row = models.known(MODEL)
+            params = CommonParams()
+            params.model.path = str(models.folder(MODEL, self._place.models_dir) / row.files[0].name)
+            params.n_ctx, params.n_parallel = CONTEXT, 1
+            params.cpuparams.n_threads = params.cpuparams_batch.n_threads = len(os.sched_getaffinity(0))
+            params.n_gpu_layers = -1 if self._place.device == "cuda" else 0
+            params.warmup, params.verbosity = False, -1
+            params.cache_ram_mib = params.n_ctx_checkpoints = 0
+            # the library opens a port on this machine for its own web server; nobody else is let in
+            params.api_keys, params.ui = [secrets.token_hex()], False
+            self._server = Server(params)
+        return self._server
