@@ -30,7 +30,8 @@ def place() -> Place:
 
 
 def need_torch() -> None:
-    pytest.importorskip("torch", reason="fitting a voice needs torch: extra torch")
+    torch = pytest.importorskip("torch", reason="fitting a voice needs torch: extra torch")
+    torch.set_num_threads(1)  # its threads wait for each other busily, long where the cores are others' too
     pytest.importorskip("kokoro", reason="fitting a voice needs kokoro: extra torch")
 
 
@@ -61,10 +62,11 @@ def test_the_encoder_with_a_gradient_hears_what_the_one_without_hears(joe: Audio
     assert speakers.similarity(own.embed_24k(torch.from_numpy(loud.samples[0])).numpy(), wanted) > 0.999
 
 
-def test_no_step_leaves_the_mix_near_where_it_was_and_the_seed_says_where(joe: Audio) -> None:
+@pytest.mark.slow
+def test_a_seed_gives_the_same_pack_again_and_another_seed_another_one_near_the_mix(joe: Audio) -> None:
     need_torch()
     stock = voices.read_pack(MIX, place().models_dir)
-    one, again, other = (fitting.fit(joe, MIX, place(), steps=0, seed=seed) for seed in (1, 1, 2))
+    one, again, other = (fitting.fit(joe, MIX, place(), steps=2, seed=seed) for seed in (1, 1, 2))
     assert (one.shape, one.dtype) == ((510, 1, 256), np.float32)
     np.testing.assert_array_equal(one, again)
     assert np.abs(one - other).max() > 0
