@@ -1,7 +1,7 @@
 """Kokoro as a torch module: the package `kokoro`'s model with the weights of the 8-bit graph, and nothing random in it.
 
-That model adds noise to its source and starts each harmonic at a random phase; the graph does neither. Layer by layer the two
-agree to six digits up to the phase of silence, where the graph has pi for -pi.
+That model adds noise to its source and starts each harmonic at a random phase; the graph does neither. Given
+the same weights the two agree but for float rounding, and for the phase of silence, where the sign of pi is a matter of it.
 """
 
 from __future__ import annotations
