@@ -203,10 +203,10 @@ def voices(engine: str | None, language: str | None, gender: str | None, as_json
 
     if engine:
         engine_class("synthesize", engine)
+    names = [engine] if engine else list(known("synthesize"))
     facts = [
         {"id": voice.id, "engine": voice.engine, "language": voice.language, "gender": voice.gender or "-", "name": voice.name}
-        for name in ([engine] if engine else known("synthesize"))
-        for voice in table.stock(name).values()
+        for voice in dict.fromkeys(voice for name in names for voice in table.stock(name).values())
         if _speaks(voice.language, language) and gender in (None, voice.gender)
     ]
     if not facts and not as_json:

@@ -21,6 +21,7 @@ from transforms.records import Item, Outcome, Piece
 ENGINES: dict[str, dict[str, str]] = {
     "synthesize": {
         "kokoro": "transforms.engines.kokoro:Kokoro",
+        "kokoro-torch": "transforms.engines.kokoro_torch:KokoroTorch",
         "piper": "transforms.engines.piper:Piper",
         "sherpa": "transforms.engines.sherpa_tts:SherpaSpeech",
         "echo": "transforms.engines.echo:EchoSpeech",

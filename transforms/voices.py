@@ -6,10 +6,18 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transforms.errors import WavemillError, near
-from transforms.models import KOKORO_PACKS, MODELS
+from transforms.models import KOKORO_PACKS, MODELS, folder
 from transforms.phonemes import LANGUAGES
+
+if TYPE_CHECKING:
+    import numpy as np
+
+PACK_SHAPE = (510, 1, 256)
+"""A pack of Kokoro: a style for each length in tokens."""
 
 Mix = tuple[tuple[str, float], ...]
 """Voice ids and their weights, which add up to 1, in the order of the ids."""
@@ -30,9 +38,9 @@ class Voice:
 @cache
 def stock(engine: str) -> dict[str, Voice]:
     """The stock voices of an engine, by id."""
-    if engine == "kokoro":
+    if engine in ("kokoro", "kokoro-torch"):
         return {
-            id: Voice(id, engine, LANGUAGES[id[0]], {"f": "female", "m": "male"}[id[1]], id[3:].capitalize(), digest)
+            id: Voice(id, "kokoro", LANGUAGES[id[0]], {"f": "female", "m": "male"}[id[1]], id[3:].capitalize(), digest)
             for id, digest in KOKORO_PACKS.items()
         }
     found = {}
@@ -72,3 +80,14 @@ def pack_digest(engine: str, mix: Mix) -> str:
     known = stock(engine)
     lines = "".join(f"{known[id].sha256 or id} {weight!r}\n" for id, weight in mix)
     return hashlib.sha256(lines.encode()).hexdigest()[:32]
+
+
+def read_pack(mix: Mix, models_dir: Path) -> np.ndarray:
+    """The weighted styles of a mix of Kokoro's voices, float32 of shape (510, 1, 256). Raises `model_missing`."""
+    import numpy as np
+
+    packs = folder("kokoro-voices", models_dir)
+    mixed = np.zeros(PACK_SHAPE, np.float32)
+    for id, weight in mix:
+        mixed += np.float32(weight) * np.fromfile(packs / f"{id}.bin", "<f4").reshape(PACK_SHAPE)
+    return mixed

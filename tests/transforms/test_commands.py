@@ -85,7 +85,7 @@ def test_every_engine_is_listed_with_the_default_of_each_operation() -> None:
 
 
 def test_voices_are_found_by_engine_language_and_gender() -> None:
-    assert len(facts("voices", "--engine", "kokoro")) == 54
+    assert len(facts("voices", "--engine", "kokoro")) == len(facts("voices", "--engine", "kokoro-torch")) == 54
     british = facts("voices", "--language", "en_GB", "--gender", "female")
     assert [row["id"] for row in british] == ["bf_alice", "bf_emma", "bf_isabella", "bf_lily"]
     english = {row["language"] for row in facts("voices", "--language", "en")}

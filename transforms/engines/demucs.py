@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from transforms import models, separate
 from transforms.engine import Engine, Place
+from transforms.engines.torch_place import open_torch
 from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
 from transforms.records import Audio, Item, Outcome, Piece, Result
@@ -50,16 +51,10 @@ class Demucs(Engine):
             raise WavemillError("bad_option", detail, "stems")
 
     def load(self, place: Place) -> None:
-        try:
-            import demucs.apply
-            import torch
-        except ImportError as error:
-            raise WavemillError("engine_unloadable", f"{error}; install the extra `torch`: pip install 'wavemill[torch]'") from error
-        if not {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}.get(place.device):
-            raise WavemillError("engine_unloadable", f"torch here cannot use {place.device}; take --device cpu", "device")
-        if place.device == "cpu":
-            torch.set_num_threads(1)  # the cores are filled by calls, and sums differ with the number of threads
-        self._torch, self._apply_model = torch, demucs.apply.apply_model
+        self._torch = open_torch(place, "demucs.apply")
+        from demucs.apply import apply_model
+
+        self._apply_model = apply_model
         self._place, self._opening, self._device = place, threading.Lock(), threading.Lock()
         self._bags: dict[str, Any] = {}
         self._segment_s: dict[str, float] = {}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -18,7 +18,7 @@ from transforms.records import Audio, Failure, Item, Outcome, Piece, Result
 if TYPE_CHECKING:
     import numpy as np
 
-MAX_TOKENS = 510
+MAX_TOKENS = voices.PACK_SHAPE[0]
 VOICES = {
     "a": "af_bella",
     "b": "bf_emma",
@@ -43,8 +43,8 @@ class Kokoro(Engine):
     name = "kokoro"
     operation = "synthesize"
     version = 1
-    Options = KokoroOptions
-    requires = ("misaki", "onnxruntime")
+    Options: ClassVar[type[synthesize.Options]] = KokoroOptions
+    requires: ClassVar[tuple[str, ...]] = ("misaki", "onnxruntime")
     languages = tuple(phonemes.LANGUAGES.values())
     rate_hz = 24000
     max_chars = 350
@@ -70,7 +70,7 @@ class Kokoro(Engine):
         provider(place)
         self._place, self._lock = place, threading.Lock()
         self._sessions: dict[str, Any] = {}
-        self._pack = lru_cache(maxsize=64)(self._read_pack)
+        self._pack = lru_cache(maxsize=64)(partial(voices.read_pack, models_dir=place.models_dir))
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         return [self._speak(str(piece.inputs["text"]), piece.options) for piece in pieces]
@@ -81,31 +81,34 @@ class Kokoro(Engine):
 
     def _said_by(self, options: BaseOptions) -> tuple[voices.Mix, str]:
         """The voices of the options, and Kokoro's letter for the language. The heaviest voice decides what is not said."""
-        assert isinstance(options, KokoroOptions)
+        assert isinstance(options, synthesize.Options)
         name = options.voice or VOICES[phonemes.letter(options.language, "a")]
         mix = voices.resolve(self.name, name)
         heaviest = max(mix, key=lambda part: part[1])[0]
         return mix, phonemes.letter(options.language, heaviest[0])
 
-    def _speak(self, text: str, options: KokoroOptions) -> Outcome:
+    def _speak(self, text: str, options: synthesize.Options) -> Outcome:
         import numpy as np
 
         mix, language = self._said_by(options)
         said = phonemes.phonemes(text, language)
         if not any(symbol.isalpha() for symbol in said):
             return Failure("empty_text", f"nothing in {text[:40]!r} can be spoken", "text")
-        session, pack = self._session(f"kokoro-{options.model}"), self._pack(mix)
-        tokens, style, speed = (given.name for given in session.get_inputs())
+        pack = self._pack(mix)
         heard = []
         for part in _cut(said, self.max_tokens):
             ids = [phonemes.ALPHABET[symbol] for symbol in part]
-            inputs = {
-                tokens: np.array([[0, *ids, 0]], np.int64),
-                style: pack[len(ids) - 1],
-                speed: np.array([options.speed], np.float32),
-            }
-            heard.append(np.asarray(session.run(None, inputs)[0], np.float32).reshape(-1))
+            heard.append(self._say(np.array([[0, *ids, 0]], np.int64), pack[len(ids) - 1], options))
         return Result(outputs={"audio": Audio(np.concatenate(heard)[None], self.rate_hz)})
+
+    def _say(self, ids: np.ndarray, style: np.ndarray, options: synthesize.Options) -> np.ndarray:
+        """Tokens of shape (1, n), ends included, in a style of shape (1, 256): samples, float32 of shape (frames,)."""
+        import numpy as np
+
+        session = self._session(self.models(options)[0])
+        tokens, styled, speed = (given.name for given in session.get_inputs())
+        made = session.run(None, {tokens: ids, styled: style, speed: np.array([options.speed], np.float32)})[0]
+        return np.asarray(made, np.float32).reshape(-1)
 
     def _session(self, model_id: str) -> Any:
         with self._lock:
@@ -114,16 +117,6 @@ class Kokoro(Engine):
                 path = models.folder(model_id, self._place.models_dir) / row.files[0].name
                 self._sessions[model_id] = open_session(path, self._place)
             return self._sessions[model_id]
-
-    def _read_pack(self, mix: voices.Mix) -> np.ndarray:
-        """The weighted styles of a mix, float32 of shape (510, 1, 256): one row for each length in tokens."""
-        import numpy as np
-
-        folder = models.folder("kokoro-voices", self._place.models_dir)
-        mixed = np.zeros((MAX_TOKENS, 1, 256), np.float32)
-        for id, weight in mix:
-            mixed += np.float32(weight) * np.fromfile(folder / f"{id}.bin", "<f4").reshape(mixed.shape)
-        return mixed
 
 
 def _cut(said: str, limit: int) -> Iterator[str]:

@@ -238,7 +238,7 @@ print(sorted(sys.modules))
     command = [sys.executable, "-W", "error", "-c", code, json.dumps(values_of(cls))]
     seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     heavy = ("onnxruntime", "onnx", "ctranslate2", "faster_whisper", "piper", "misaki", "spacy", "av", "huggingface_hub", "sherpa_onnx")
-    for module in (*heavy, "torch", "demucs", "scipy", "librosa", "sentencepiece", "xllamacpp", "httpx"):
+    for module in (*heavy, "torch", "demucs", "kokoro", "scipy", "librosa", "sentencepiece", "xllamacpp", "httpx"):
         assert f"'{module}'" not in seen
 
 
@@ -246,7 +246,7 @@ print(sorted(sys.modules))
 def test_the_models_an_engine_names_are_rows_of_the_table_for_it(cls: type[Engine]) -> None:
     need_programs(cls)
     for model in cls().models(options_of(cls)):
-        assert models.known(model).engine in (cls.name, "speakers") or issubclass(cls, Chain)
+        assert models.known(model).engine in {"speakers", *(getattr(base, "name", "") for base in cls.__mro__)} or issubclass(cls, Chain)
     assert cls().weights(options_of(cls)) == cls().weights(options_of(cls))
     named = bool(cls().models(options_of(cls))) or cls.name in OWN_IDENTITY
     assert bool(cls().weights(options_of(cls))) == named

@@ -1,0 +1,121 @@
+"""Kokoro by torch against Kokoro by onnxruntime: the same words, voice and length; and what it does where it cannot run."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import soxr
+
+from transforms import kokoro_model, kokoro_weights, models
+from transforms.engine import Engine, Place, engine_class
+from transforms.engines.kokoro import Kokoro
+from transforms.engines.kokoro_torch import KokoroTorch
+from transforms.errors import WavemillError
+from transforms.pull import pull_all
+from transforms.records import Audio, Input, Item, Piece, Result
+from transforms.settings import Settings
+
+TEXTS = ("The keeper had not spoken to anyone for days.", "Good morning, the boat is late.")
+
+
+def loaded(cls: type[Engine], **options: Any) -> Engine:
+    settings = Settings()
+    made = cls()
+    pull_all(made.models(cls.Options.parse(options)), settings)
+    made.load(Place("cpu", 1, settings.models_dir))
+    return made
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    pytest.importorskip("torch", reason="synthesize kokoro-torch needs torch: extra torch")
+    pytest.importorskip("kokoro", reason="synthesize kokoro-torch needs kokoro: extra torch")
+    made = loaded(KokoroTorch)
+    yield made
+    made.close()
+
+
+def said(engine: Engine, text: str, **options: Any) -> np.ndarray:
+    (outcome,) = engine.run([Piece({"text": text}, type(engine).Options.parse(options), 0)])
+    assert isinstance(outcome, Result)
+    audio: Audio = outcome.outputs["audio"]
+    return audio.samples[0]
+
+
+def envelope(samples: np.ndarray, parts: int = 50) -> np.ndarray:
+    """Loudness in equal parts of its length, so that a length one percent off does not matter."""
+    return np.array([np.sqrt(np.mean(np.square(part))) for part in np.array_split(samples, parts)])
+
+
+def words(samples: np.ndarray) -> list[str]:
+    whisper = loaded(engine_class("transcribe", "faster-whisper"), model="tiny.en")
+    heard = Audio(soxr.resample(samples, 24000, 16000)[None], 16000)
+    (outcome,) = whisper.run([Piece({"audio": heard}, type(whisper).Options.parse({"model": "tiny.en"}), 0)])
+    assert isinstance(outcome, Result)
+    return str(outcome.fields["text"]).lower().replace(",", "").strip(" .").split()
+
+
+@pytest.mark.parametrize(("text", "voice"), [(TEXTS[0], "af_bella"), (TEXTS[1], "bm_george:0.6+bm_lewis:0.4")])
+def test_it_says_what_the_graph_says_as_long_as_loud_and_in_the_same_words(engine: Engine, text: str, voice: str) -> None:
+    own, graph = said(engine, text, voice=voice), said(loaded(Kokoro), text, voice=voice)
+    assert len(own) == pytest.approx(len(graph), rel=0.02)
+    assert np.corrcoef(envelope(own), envelope(graph))[0, 1] > 0.9
+    assert np.std(own) == pytest.approx(np.std(graph), rel=0.25)
+    assert words(own) == words(graph)
+
+
+def test_speed_makes_speech_shorter(engine: Engine) -> None:
+    assert len(said(engine, TEXTS[1], speed=2.0)) < 0.7 * len(said(engine, TEXTS[1]))
+
+
+def test_out_of_memory_is_a_failure_that_another_run_may_not_have(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_memory(*_: Any) -> None:
+        raise MemoryError
+
+    said(engine, "One.")
+    monkeypatch.setattr(kokoro_model, "speak", no_memory)
+    with pytest.raises(WavemillError, match="tokens on cpu") as caught:
+        said(engine, TEXTS[0])
+    assert (caught.value.code, caught.value.kind) == ("out_of_memory", "transient")
+
+
+def test_weights_that_are_not_all_there_are_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = kokoro_weights.read(models.folder(kokoro_model.MODEL, Settings().models_dir) / "kokoro.onnx")
+    del whole["bert_encoder.bias"]
+    monkeypatch.setattr(kokoro_weights, "read", lambda path: whole)
+    with pytest.raises(WavemillError, match=r"lacks \['bert_encoder.bias'\]") as caught:
+        kokoro_model.open_model(Settings().models_dir)
+    assert caught.value.code == "weights_mismatch"
+
+
+def test_a_device_that_is_not_here_is_named(engine: Engine) -> None:
+    import torch
+
+    if torch.backends.mps.is_available():
+        pytest.skip("it is here")
+    with pytest.raises(WavemillError, match="mps") as caught:
+        KokoroTorch().load(Place("mps", 1, Settings().models_dir))
+    assert (caught.value.code, caught.value.field) == ("engine_unloadable", "device")
+
+
+def test_where_torch_is_not_installed_the_engine_says_which_extra_has_it() -> None:
+    if importlib.util.find_spec("torch") is not None:
+        pytest.skip("torch is installed here")
+    with pytest.raises(WavemillError, match=r"wavemill\[torch\]") as caught:
+        KokoroTorch().load(Place())
+    assert caught.value.code == "engine_unloadable"
+
+
+def test_the_voices_and_weights_are_those_of_kokoro() -> None:
+    options: dict[str, Any] = {"voice": "af_bella:0.6+af_sky:0.4"}
+    own, graph = KokoroTorch.Options.parse(options), Kokoro.Options.parse(options)
+    assert KokoroTorch().weights(own) == Kokoro().weights(graph)
+    assert KokoroTorch().models(own) == Kokoro().models(graph)
+    with pytest.raises(WavemillError, match="nobody"):
+        KokoroTorch().check(
+            Item("0" * 64, "a", "synthesize", "kokoro-torch", KokoroTorch.Options(voice="nobody"), {"text": Input("text", "Hi.")})
+        )

@@ -1,0 +1,115 @@
+"""Voices fitted to a reference: the encoder with a gradient, what is refused, and one real voice."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import pytest
+import soxr
+
+from transforms import fitting, speakers, voices
+from transforms.engine import Place, engine_class
+from transforms.errors import WavemillError
+from transforms.pull import pull_all
+from transforms.records import Audio, Piece, Result
+from transforms.settings import Settings
+
+MIX = voices.resolve("kokoro", "am_michael:0.55+am_liam:0.45")
+SPOKEN = (
+    "The clock above the mill had stopped a long time ago, and nobody in the village could say when.",
+    "She took the lamp from the shelf and went down the stairs into the dark and silent kitchen.",
+)
+HELD_OUT = "The water is high, and the wheel will not turn before noon."
+
+
+def place() -> Place:
+    settings = Settings()
+    pull_all(["kokoro-int8", "kokoro-voices", speakers.MODEL, "piper-en_US-joe-medium"], settings)
+    return Place("cpu", 1, settings.models_dir)
+
+
+def need_torch() -> None:
+    torch = pytest.importorskip("torch", reason="fitting a voice needs torch: extra torch")
+    torch.set_num_threads(1)  # its threads wait for each other busily, long where the cores are others' too
+    pytest.importorskip("kokoro", reason="fitting a voice needs kokoro: extra torch")
+
+
+@pytest.fixture(scope="module")
+def joe() -> Audio:
+    """Nine seconds of a speaker that Kokoro does not have, at 24 kHz."""
+    cls = engine_class("synthesize", "piper")
+    piper = cls()
+    piper.load(place())
+    outcomes = piper.run([Piece({"text": text}, cls.Options(), 0) for text in SPOKEN])
+    heard = [outcome.outputs["audio"] for outcome in outcomes if isinstance(outcome, Result)]
+    return Audio(np.concatenate([soxr.resample(audio.samples[0], audio.rate_hz, 24000) for audio in heard])[None], 24000)
+
+
+def at_16k(audio: Audio) -> Audio:
+    return Audio(soxr.resample(audio.samples[0], audio.rate_hz, speakers.RATE_HZ)[None], speakers.RATE_HZ)
+
+
+@pytest.mark.parametrize("gain", [1.0, 0.01])
+def test_the_encoder_with_a_gradient_hears_what_the_one_without_hears(joe: Audio, gain: float) -> None:
+    need_torch()
+    import torch
+
+    own, graph = fitting.TorchEncoder(place()), speakers.SpeakerEncoder(place())
+    loud = Audio(joe.samples * np.float32(gain), joe.rate_hz)
+    wanted = graph.embed(at_16k(loud))
+    assert speakers.similarity(own.embed(torch.from_numpy(at_16k(loud).samples[0])).numpy(), wanted) > 0.9999
+    assert speakers.similarity(own.embed_24k(torch.from_numpy(loud.samples[0])).numpy(), wanted) > 0.999
+
+
+@pytest.mark.slow
+def test_a_seed_gives_the_same_pack_again_and_another_seed_another_one_near_the_mix(joe: Audio) -> None:
+    need_torch()
+    stock = voices.read_pack(MIX, place().models_dir)
+    one, again, other = (fitting.fit(joe, MIX, place(), steps=2, seed=seed) for seed in (1, 1, 2))
+    assert (one.shape, one.dtype) == ((510, 1, 256), np.float32)
+    np.testing.assert_array_equal(one, again)
+    assert np.abs(one - other).max() > 0
+    assert np.abs(one - stock).max() < 0.3
+
+
+@pytest.mark.parametrize(
+    ("audio", "error"),
+    [
+        (Audio(np.ones((1, 48000), np.float32), 16000), ValueError),
+        (Audio(np.ones((2, 48000), np.float32), 24000), ValueError),
+        (Audio(np.ones((1, 24000), np.float32), 24000), WavemillError),
+        (Audio(np.zeros((1, 48000), np.float32), 24000), WavemillError),
+    ],
+)
+def test_a_reference_of_another_rate_or_too_short_or_silent_is_refused(audio: Audio, error: type[Exception]) -> None:
+    with pytest.raises(error, match="reference"):
+        fitting.fit(audio, MIX, Place())
+
+
+def test_where_torch_is_not_installed_fitting_says_which_extra_has_it() -> None:
+    if importlib.util.find_spec("torch") is not None:
+        pytest.skip("torch is installed here")
+    with pytest.raises(WavemillError, match=r"wavemill\[torch\]") as caught:
+        fitting.fit(Audio(np.ones((1, 48000), np.float32), 24000), MIX, Place())
+    assert caught.value.code == "engine_unloadable"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_fitted_voice_is_nearer_to_its_speaker_than_the_mix_on_a_sentence_it_was_not_fitted_with(joe: Audio) -> None:
+    need_torch()
+    encoder = speakers.SpeakerEncoder(place())
+    wanted = encoder.embed(at_16k(joe))
+    cls = engine_class("synthesize", "kokoro")
+    kokoro = cls()
+    kokoro.load(place())
+
+    def similarity(pack: np.ndarray) -> float:
+        kokoro._pack = lambda mix: pack  # type: ignore[attr-defined]
+        (outcome,) = kokoro.run([Piece({"text": HELD_OUT}, cls.Options.parse({"voice": "am_michael"}), 0)])
+        assert isinstance(outcome, Result)
+        return speakers.similarity(encoder.embed(at_16k(outcome.outputs["audio"])), wanted)
+
+    before, after = similarity(voices.read_pack(MIX, place().models_dir)), similarity(fitting.fit(joe, MIX, place()))
+    assert after > before + 0.05
