@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -98,7 +98,11 @@ class Chain(Engine):
 
     def check(self, item: Item) -> None:
         for each in self.stages(item.options):
-            each.engine.check(Item(item.key, item.id, each.operation, each.engine.name, each.options, {}))
+            self.check_stage(each, item)
+
+    def check_stage(self, stage: Stage, item: Item) -> None:
+        """Refuse options with which the stage can work for no item."""
+        stage.engine.check(Item(item.key, item.id, stage.operation, stage.engine.name, stage.options, {}))
 
     def load(self, place: Place) -> None:
         self._place, self._lock = place, threading.Lock()
@@ -111,16 +115,23 @@ class Chain(Engine):
 
     def work(self, stage: Stage, seed: int, inputs: Mapping[str, str | Audio]) -> Result:
         """What a stage makes of inputs that are here already. Raises the stage's failure as a WavemillError."""
+        return self.work_all(stage, seed, [inputs])[0]
+
+    def work_all(self, stage: Stage, seed: int, many: Sequence[Mapping[str, str | Audio]]) -> list[Result]:
+        """As `work`, of several inputs that share the engine's batches. Raises the first failure."""
         engine, row = self._ready(stage), operation(stage.operation)
-        given = {name: Input("text", value) if isinstance(value, str) else Input("uri", name) for name, value in inputs.items()}
-        item = Item(f"{seed:064x}", "", stage.operation, engine.name, stage.options, given)
-        engine.check(item)
-        flow = steps.infer([Work(item, row.module.split(item, inputs, engine))], engine)
-        (done,) = steps.join(flow, row, engine)
-        if isinstance(done, Failure):
-            raise WavemillError(done.code, f"{stage.operation}: {done.detail}", done.field)
-        result: Result = done.payload
-        return result
+        flow: list[Work | Failure] = []
+        for inputs in many:
+            given = {name: Input("text", value) if isinstance(value, str) else Input("uri", name) for name, value in inputs.items()}
+            item = Item(f"{seed:064x}", "", stage.operation, engine.name, stage.options, given)
+            engine.check(item)
+            flow.append(Work(item, row.module.split(item, inputs, engine)))
+        results: list[Result] = []
+        for done in steps.join(steps.infer(flow, engine), row, engine):
+            if isinstance(done, Failure):
+                raise WavemillError(done.code, f"{stage.operation}: {done.detail}", done.field)
+            results.append(done.payload)
+        return results
 
     def _ready(self, stage: Stage) -> Engine:
         name = (stage.operation, stage.engine.name)

@@ -63,6 +63,9 @@ ENGINES: dict[str, dict[str, str]] = {
     "restyle": {
         "cascade": "transforms.engines.cascade:Restyle",
     },
+    "chat": {
+        "cascade": "transforms.engines.voice_chat:VoiceChat",
+    },
     "translate_text": {
         "apertium": "transforms.engines.apertium:Apertium",
         "ctranslate2": "transforms.engines.ctranslate2_text:CTranslate2",
