@@ -9,6 +9,7 @@ import hashlib
 import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -105,7 +106,7 @@ class Chain(Engine):
         stage.engine.check(Item(item.key, item.id, stage.operation, stage.engine.name, stage.options, {}))
 
     def load(self, place: Place) -> None:
-        self._place, self._lock = place, threading.Lock()
+        self._place, self._lock, self._alone = place, threading.Lock(), threading.Lock()
         self._loaded: dict[tuple[str, str], Engine] = {}
 
     def close(self) -> None:
@@ -127,7 +128,9 @@ class Chain(Engine):
             engine.check(item)
             flow.append(Work(item, row.module.split(item, inputs, engine)))
         results: list[Result] = []
-        for done in steps.join(steps.infer(flow, engine), row, engine):
+        with nullcontext() if engine.parallel == "threads" else self._alone:
+            inferred = steps.infer(flow, engine)
+        for done in steps.join(inferred, row, engine):
             if isinstance(done, Failure):
                 raise WavemillError(done.code, f"{stage.operation}: {done.detail}", done.field)
             results.append(done.payload)

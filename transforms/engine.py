@@ -104,8 +104,6 @@ class Engine:
     """`threads`: `run` may be called by several threads at once; `one`: by one thread at a time."""
     deterministic: ClassVar[bool] = True
     languages: ClassVar[tuple[str, ...]] = ()
-    streaming: ClassVar[bool] = False
-    cloning: ClassVar[bool] = False
     rate_hz: ClassVar[int] = 0
     """Rate of the audio it takes and makes; 0 is the source's own."""
     channels: ClassVar[int] = 1

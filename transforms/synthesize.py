@@ -99,7 +99,7 @@ def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine:
     given = item.inputs["text"]
     characters = len(given.value) if given.kind == "text" else sum(len(str(piece.inputs["text"])) for piece in pieces)
     fields = {**_merge([result.fields for result in results]), "characters": characters, "pieces": len(pieces)}
-    if len(pieces) == 1 and not (engine.gated or pieces[0].lead_s or pieces[0].pause_s):
+    if _alone(pieces, engine):
         return Result(fields, {"audio": heard[0]})
     from transforms.blocks import gather
 
@@ -115,7 +115,12 @@ def stream(pieces: Sequence[Piece], results: Iterable[Result], engine: Engine) -
     from transforms.blocks import gather
 
     for piece, audio in zip(pieces, _gated(pieces, results, engine), strict=True):
-        yield gather(_blocks([piece], [audio]), audio.rate_hz, audio.channels)
+        yield audio if _alone(pieces, engine) else gather(_blocks([piece], [audio]), audio.rate_hz, audio.channels)
+
+
+def _alone(pieces: Sequence[Piece], engine: Engine) -> bool:
+    """Whether what the engine says is all that is heard, as it is."""
+    return len(pieces) == 1 and not (engine.gated or pieces[0].lead_s or pieces[0].pause_s)
 
 
 def _gated(pieces: Sequence[Piece], results: Iterable[Result], engine: Engine) -> Iterator[Audio]:

@@ -157,7 +157,6 @@ class KokoroClone(Kokoro):
     name = "kokoro"
     operation = "clone"
     version = 2
-    cloning = True
 
     class Options(Fitting, KokoroOptions, clone.Options):
         pass
