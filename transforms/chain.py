@@ -39,6 +39,11 @@ StageOptions = Annotated[dict[str, Any], BeforeValidator(_mapping)]
 class Staged(BaseOptions):
     """Base of a chain's options: `a.b=c` sets b of the stage a."""
 
+    @classmethod
+    def takes(cls, name: str) -> bool:
+        stage, dot, inner = name.partition(".")
+        return super().takes(stage) and (not dot or bool(inner))
+
     @model_validator(mode="before")
     @classmethod
     def _fold(cls, values: Any) -> Any:
