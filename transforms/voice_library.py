@@ -1,7 +1,7 @@
 """Voices that recordings told: those fitted to one (`emb_...`), and those that somebody saved under a name (`uv_...`).
 
-The library is a folder of any storage, `WAVEMILL_VOICES`: a JSON file a voice and, beside that of a fitted one, its pack. What
-is there is never changed, only removed, so what was read once is remembered.
+The library is a folder of any storage, `WAVEMILL_VOICES`: a JSON file a voice and, named by its digest, the pack of a fitted one.
+What is there is never changed, only removed, so what was read once is remembered, and of two who fit one voice the first one's stays.
 """
 
 from __future__ import annotations
@@ -98,11 +98,10 @@ class Library:
         import numpy as np
 
         if id not in self._packs:
-            data = self._store.read(f"{id}.bin") or b""
-            if sha256(data).hexdigest() != self.find(id).sha256:
-                raise WavemillError(
-                    "unknown_voice", f"{self._store.path(id)}.bin is not the pack that was fitted; remove the voice", "voice"
-                )
+            name = _pack_of(self.find(id).sha256)
+            data = self._store.read(name) or b""
+            if _pack_of(sha256(data).hexdigest()) != name:
+                raise WavemillError("unknown_voice", f"{self._store.path(name)} is not the pack of {id}; remove the voice", "voice")
             self._packs[id] = np.frombuffer(data, "<f4").reshape(PACK_SHAPE)
         return self._packs[id]
 
@@ -116,8 +115,9 @@ class Library:
         if known is not None:
             return known
         data = np.ascontiguousarray(pack, "<f4").tobytes()
-        self._store.write(f"{id}.bin", data)
-        return self._write(Saved(id=id, sha256=sha256(data).hexdigest(), created_at=_now(), **facts))
+        saved = Saved(id=id, sha256=sha256(data).hexdigest(), created_at=_now(), **facts)
+        self._store.write(_pack_of(saved.sha256), data)
+        return self._write(saved)
 
     def save(self, consent: str, **facts: Any) -> Saved:
         """Keep a voice under a name. Raises `bad_usage` without consent."""
@@ -127,8 +127,8 @@ class Library:
         return self._write(Saved(id=f"uv_{secrets.token_hex(6)}", consent=given, created_at=_now(), **facts))
 
     def _write(self, saved: Saved) -> Saved:
-        self._store.write(f"{saved.id}.json", saved.model_dump_json(exclude_defaults=True).encode())
-        return self._known.setdefault(saved.id, saved)
+        self._store.create(f"{saved.id}.json", saved.model_dump_json(exclude_defaults=True).encode())
+        return self.find(saved.id)
 
     def all(self) -> Iterator[Saved]:
         """Every voice, in the order of their ids."""
@@ -138,8 +138,8 @@ class Library:
 
     def remove(self, id: str) -> None:
         """Forget a voice, its pack and its consent. Raises `unknown_voice`."""
-        self.find(id)
-        self._store.remove([f"{id}.json", f"{id}.bin", f"previews/{id}.mp3"])
+        saved = self.find(id)
+        self._store.remove([f"{id}.json", f"previews/{id}.mp3", *([_pack_of(saved.sha256)] if saved.sha256 else [])])
         self._known.pop(id, None)
         self._packs.pop(id, None)
 
@@ -160,6 +160,10 @@ def library() -> Library:
 @cache
 def _library(url: str, patience_s: float) -> Library:
     return Library(url, patience_s)
+
+
+def _pack_of(digest: str) -> str:
+    return f"packs/{digest}.bin"
 
 
 def _now() -> datetime:

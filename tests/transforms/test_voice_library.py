@@ -54,10 +54,21 @@ def test_what_is_kept_is_found_by_another_process_too(url: str) -> None:
     assert (Library(url).preview("af_bella"), Library(url).preview("bf_emma")) == (b"mp3", None)
 
 
-def test_a_voice_that_is_fitted_again_stays_what_it_was(here: Library) -> None:
-    first = here.add_fitted(FITTED, pack(0), made_of="af_bella", **FACTS)
-    assert here.add_fitted(FITTED, pack(1), made_of="bf_emma", **FACTS) == first
-    np.testing.assert_array_equal(here.pack(FITTED), pack(0))
+def test_of_two_who_fit_one_voice_at_once_the_first_ones_stays(url: str) -> None:
+    class Late(Library):
+        """Looked before the first was there."""
+
+        looked = False
+
+        def get(self, id: str) -> voice_library.Saved | None:
+            first, self.looked = not self.looked, True
+            return None if first else super().get(id)
+
+    one, other = Library(url), Late(url)
+    first = one.add_fitted(FITTED, pack(0), made_of="af_bella", **FACTS)
+    assert other.add_fitted(FITTED, pack(1), made_of="bf_emma", **FACTS) == first
+    for library in (one, other, Library(url)):
+        np.testing.assert_array_equal(library.pack(FITTED), pack(0))
 
 
 @pytest.mark.parametrize("id", ["emb_../../etc/passwd", "uv_0", "af_bella", "uv_0123456789AB", "emb_0123456789ab/x", ""])
@@ -70,7 +81,8 @@ def test_an_id_that_is_none_names_no_file(here: Library, id: str) -> None:
 
 def test_a_broken_record_and_a_broken_pack_are_told_and_not_spoken(here: Library, tmp_path: Path) -> None:
     here.add_fitted(FITTED, pack(), made_of="af_bella", **FACTS)
-    (tmp_path / "voices" / f"{FITTED}.bin").write_bytes(b"other")
+    (kept,) = (tmp_path / "voices" / "packs").iterdir()
+    kept.write_bytes(b"other")
     assert code(Library(str(tmp_path / "voices")).pack, FITTED) == "unknown_voice"
     (tmp_path / "voices" / f"{FITTED}.json").write_text("{}")
     assert code(Library(str(tmp_path / "voices")).find, FITTED) == "unknown_voice"
