@@ -46,7 +46,7 @@ def fit(reference: Audio, mix: voices.Mix, place: Place, steps: int = 24, seed: 
         raise WavemillError("audio_empty", f"the reference must hold {LEAST_S} s of speech")
     from transforms.engines.torch_place import open_torch
 
-    torch = open_torch(place, "kokoro.model")
+    torch, place = open_torch(place, "kokoro.model")
     threads = torch.get_num_threads()
     torch.set_num_threads(place.threads)
     try:

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from transforms import sentences, translate_text
 from transforms.engine import Engine, Place
+from transforms.engines.ctranslate2_place import device_of
 from transforms.errors import WavemillError
 from transforms.languages import iso3
 from transforms.options import Options as BaseOptions
@@ -111,10 +112,9 @@ class CTranslate2(Engine):
                 import ctranslate2
                 from sentencepiece import SentencePieceProcessor
 
-                device = "cuda" if self._place.device == "cuda" else "cpu"
                 try:
                     translator = ctranslate2.Translator(
-                        str(files.folder), device=device, inter_threads=self._place.threads, intra_threads=1
+                        str(files.folder), device=device_of(self._place), inter_threads=self._place.threads, intra_threads=1
                     )
                     source, target = (SentencePieceProcessor(model_file=str(file)) for file in files[1:])
                 except (RuntimeError, ValueError, OSError) as error:

@@ -11,7 +11,6 @@ from transforms import kokoro_model, synthesize, voices
 from transforms.engine import Place
 from transforms.engines.kokoro import Kokoro
 from transforms.engines.torch_place import open_torch
-from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
 
 if TYPE_CHECKING:
@@ -31,8 +30,8 @@ class KokoroTorch(Kokoro):
         return kokoro_model.MODEL, "kokoro-voices"
 
     def load(self, place: Place) -> None:
-        self._torch = open_torch(place, "kokoro.model")
-        self._place, self._lock, self._device = place, threading.Lock(), threading.Lock()
+        self._torch, self._place = open_torch(place, "kokoro.model")
+        self._lock, self._device = threading.Lock(), threading.Lock()
         self._model: Any = None
         self._pack = lru_cache(maxsize=64)(partial(voices.read_pack, models_dir=place.models_dir))
 
@@ -41,21 +40,15 @@ class KokoroTorch(Kokoro):
         self._pack.cache_clear()
 
     def _say(self, ids: np.ndarray, style: np.ndarray, options: synthesize.Options) -> np.ndarray:
-        """As the graph's, or a failure `out_of_memory`."""
         torch, device = self._torch, self._place.device
         model = self._open()
-        try:
-            with ExitStack() as stack:
-                stack.enter_context(torch.inference_mode())
-                if device != "cpu":
-                    stack.enter_context(self._device)
-                given = torch.from_numpy(ids).to(device), torch.from_numpy(style).to(device)
-                made: np.ndarray = kokoro_model.speak(model, *given, options.speed).float().cpu().numpy()
-                return made
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            if device == "cuda":
-                torch.cuda.empty_cache()
-            raise WavemillError("out_of_memory", f"kokoro-torch: for {ids.size} tokens on {device}") from error
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            if device != "cpu":
+                stack.enter_context(self._device)
+            given = torch.from_numpy(ids).to(device), torch.from_numpy(style).to(device)
+            made: np.ndarray = kokoro_model.speak(model, *given, options.speed).float().cpu().numpy()
+            return made
 
     def _open(self) -> Any:
         with self._lock:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 import soxr
 
-from transforms import kokoro_model, kokoro_weights, models
+from transforms import kokoro_model, kokoro_weights, models, steps
 from transforms.engine import Engine, Place, engine_class
 from transforms.engines.kokoro import Kokoro
 from transforms.engines.kokoro_torch import KokoroTorch
-from transforms.errors import WavemillError
+from transforms.errors import WavemillError, kind
 from transforms.pull import pull_all
-from transforms.records import Audio, Input, Item, Piece, Result
+from transforms.records import Audio, Failure, Input, Item, Piece, Result, Work
 from transforms.settings import Settings
 
 TEXTS = ("The keeper had not spoken to anyone for days.", "Good morning, the boat is late.")
@@ -73,14 +74,31 @@ def test_speed_makes_speech_shorter(engine: Engine) -> None:
 
 
 def test_out_of_memory_is_a_failure_that_another_run_may_not_have(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_memory(*_: Any) -> None:
-        raise MemoryError
+    import torch
 
-    said(engine, "One.")
-    monkeypatch.setattr(kokoro_model, "speak", no_memory)
-    with pytest.raises(WavemillError, match="tokens on cpu") as caught:
-        said(engine, TEXTS[0])
-    assert (caught.value.code, caught.value.kind) == ("out_of_memory", "transient")
+    speak = kokoro_model.speak
+
+    def short_of_memory(model: Any, ids: Any, *others: Any) -> Any:
+        if ids.shape[-1] > 40:
+            raise torch.OutOfMemoryError("injected")
+        return speak(model, ids, *others)
+
+    monkeypatch.setattr(kokoro_model, "speak", short_of_memory)
+    options = KokoroTorch.Options()
+    items = [Item("0" * 64, "a", "synthesize", "kokoro-torch", options, {}) for _ in range(3)]
+    texts = ("One.", TEXTS[0], "Two.")
+    found = steps.infer([Work(item, [Piece({"text": text}, options, 0)]) for item, text in zip(items, texts, strict=True)], engine)
+    assert [one.code if isinstance(one, Failure) else "said" for one in found] == ["said", "out_of_memory", "said"]
+    assert kind("out_of_memory") == "transient"
+
+
+def test_two_threads_at_once_load_one_model(engine: Engine) -> None:
+    fresh = loaded(KokoroTorch)
+    assert isinstance(fresh, KokoroTorch)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: fresh._open(), range(2))
+    assert first is second
+    fresh.close()
 
 
 def test_weights_that_are_not_all_there_are_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
