@@ -144,7 +144,7 @@ def find(options: BaseOptions) -> Files:
 def _orders(vocabulary: frozenset[str], options: CTranslate2Options) -> tuple[list[str], list[str]]:
     """The tokens before the source that say which language it is or is to become, and those that begin the target.
 
-    Raises `unsupported_language` of a model that knows languages by name, and not this one.
+    Raises `unsupported_language` with what there is, of a model that knows languages by name, and not this one.
     """
     names = [token for token in vocabulary if _NLLB.fullmatch(token)]
     if len(names) > 1:
@@ -156,7 +156,7 @@ def _orders(vocabulary: frozenset[str], options: CTranslate2Options) -> tuple[li
 def _named(names: Sequence[str], code: str, option: str) -> str:
     fit = sorted(name for name in names if code == name or iso3(name) == iso3(code))
     if not fit:
-        raise WavemillError("unsupported_language", f"the model does not know {code!r}", option)
+        raise WavemillError("unsupported_language", f"the model does not know {code!r}, but {', '.join(sorted(names))}", option)
     return code if code in fit else fit[0]
 
 
