@@ -75,7 +75,7 @@ def _descend(torch: Any, reference: Audio, mix: voices.Mix, place: Place, steps:
     descent = torch.optim.Adam([offset], lr=RATE)
     for step in range(steps):
         ids, style, scale = phrases[step % len(phrases)]
-        said = kokoro_model.speak(model, ids, style + scale * offset, 1.0)
+        said, _ = kokoro_model.speak(model, ids, style + scale * offset, 1.0)
         loss = HOLD * offset.square().mean() - encoder.embed_24k(said) @ wanted
         descent.zero_grad()
         loss.backward()

@@ -92,15 +92,19 @@ def _say(passage: str, options: Options, engine: Engine, sentence_s: float, para
 def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine: Engine) -> Result:
     """The pieces' audio with its pauses. Fields: those of the engine, `characters` of the text given and `pieces`.
 
+    A list `words` of `{word, start, end}`, in seconds of the piece as the engine spoke it, becomes one in seconds of the whole.
     Of real speech (`engine.gated`) each piece's own silence at its edges is cut to 30 ms. Raises `engine_error` naming a
     piece that is mostly silent, or much too short or long for its text.
     """
-    heard = [result.outputs["audio"] for result in results]
+    heard, cut = [result.outputs["audio"] for result in results], [0] * len(results)
     if engine.gated:
-        heard = [_gate(n, len(pieces), piece, audio) for n, (piece, audio) in enumerate(zip(pieces, heard, strict=True), 1)]
+        gated = [_gate(n, len(pieces), piece, audio) for n, (piece, audio) in enumerate(zip(pieces, heard, strict=True), 1)]
+        heard, cut = [audio for audio, _ in gated], [start for _, start in gated]
     given = item.inputs["text"]
     characters = len(given.value) if given.kind == "text" else sum(len(str(piece.inputs["text"])) for piece in pieces)
     fields = {**_merge([result.fields for result in results]), "characters": characters, "pieces": len(pieces)}
+    if any("words" in result.fields for result in results):
+        fields["words"] = _words(pieces, results, heard, cut)
     if len(pieces) == 1 and not (engine.gated or pieces[0].lead_s or pieces[0].pause_s):
         return Result(fields, {"audio": heard[0]})
     from transforms.blocks import gather
@@ -112,7 +116,19 @@ def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine:
     return Result(fields, {"audio": gather(_blocks(pieces, heard), rate_hz, channels)})
 
 
-def _gate(n: int, of: int, piece: Piece, audio: Audio) -> Audio:
+def _words(pieces: Sequence[Piece], results: Sequence[Result], heard: Sequence[Audio], cut: Sequence[int]) -> list[dict[str, Any]]:
+    """The words of all pieces where they stand in the whole; what was cut off at an edge takes no time from a word inside."""
+    found, at_s = [], 0.0
+    for piece, result, audio, cut_frames in zip(pieces, results, heard, cut, strict=True):
+        at_s += piece.lead_s
+        for word in result.fields.get("words", ()):
+            start, end = (min(max(word[edge] - cut_frames / audio.rate_hz, 0.0), audio.duration_s) for edge in ("start", "end"))
+            found.append({"word": word["word"], "start": round(at_s + start, 3), "end": round(at_s + end, 3)})
+        at_s += audio.duration_s + piece.pause_s
+    return found
+
+
+def _gate(n: int, of: int, piece: Piece, audio: Audio) -> tuple[Audio, int]:
     from transforms import speech
 
     text, blocks = str(piece.inputs["text"]), speech.levels(audio)

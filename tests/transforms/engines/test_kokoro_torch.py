@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soxr
 
-from transforms import kokoro_model, kokoro_weights, models, steps
+from transforms import kokoro_model, kokoro_weights, models, speech, steps
 from transforms.engine import Engine, Place, engine_class
 from transforms.engines.kokoro import Kokoro
 from transforms.engines.kokoro_torch import KokoroTorch
@@ -71,6 +71,27 @@ def test_it_says_what_the_graph_says_as_long_as_loud_and_in_the_same_words(engin
 
 def test_speed_makes_speech_shorter(engine: Engine) -> None:
     assert len(said(engine, TEXTS[1], speed=2.0)) < 0.7 * len(said(engine, TEXTS[1]))
+
+
+def test_each_word_is_told_when_another_model_hears_it(engine: Engine) -> None:
+    options = KokoroTorch.Options.parse({"word_timestamps": True})
+    (outcome,) = engine.run([Piece({"text": TEXTS[0]}, options, 0)])
+    assert isinstance(outcome, Result)
+    told, audio = outcome.fields["words"], outcome.outputs["audio"]
+    assert [word["word"] for word in told] == TEXTS[0].split()
+    whisper = loaded(engine_class("transcribe", "faster-whisper"), model="tiny.en")
+    wanted = type(whisper).Options.parse({"model": "tiny.en", "timestamps": True})
+    sound = Audio(soxr.resample(audio.samples[0], 24000, 16000)[None], 16000)
+    (heard,) = whisper.run([Piece({"audio": sound}, wanted, 0)])
+    assert isinstance(heard, Result)
+    times = [word for segment in heard.fields["segments"] for word in segment["words"]]
+    assert len(times) == len(told)
+    inner = list(zip(told, times, strict=True))[1:]  # the other takes the silence before a text for a part of its first word
+    assert max(abs(mine["start"] - its.start) for mine, its in inner) < 0.15
+    audible, start = speech.trim(audio, speech.levels(audio))
+    assert told[0]["start"] == pytest.approx(start / 24000, abs=0.1)
+    assert told[-1]["end"] > start / 24000 + audible.duration_s - 0.1  # its own end may be too quiet to be heard
+    assert "words" not in engine.run([Piece({"text": "One."}, KokoroTorch.Options(), 0)])[0].fields  # type: ignore[union-attr]
 
 
 def test_out_of_memory_is_a_failure_that_another_run_may_not_have(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
