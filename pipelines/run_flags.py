@@ -17,7 +17,7 @@ def place_flags() -> list[click.Parameter]:
     """Where it runs: `transforms.settings`."""
     return [
         click.Option(["--workers"], type=int, help="Engine threads; as many as cores when unset."),
-        click.Option(["--device"], type=click.Choice(["cpu", "cuda", "mps"]), help="Where the engine runs; cpu when unset."),
+        click.Option(["--device"], type=click.Choice(["cpu", "cuda", "mps", "auto"]), help="Where the engine runs; cpu when unset."),
         click.Option(["--no-pull"], is_flag=True, help="Fail when weights are missing instead of fetching them."),
     ]
 

@@ -12,7 +12,7 @@ from transforms.records import Item, Piece, Result
 
 __all__ = ["VERSION", "Options", "join", "split"]
 
-VERSION = 2
+VERSION = 3
 
 
 class Options(BaseOptions):
@@ -22,7 +22,7 @@ class Options(BaseOptions):
 def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine: Engine) -> Result:
     """What the sums over all pieces say, as fields; nothing is made.
 
-    Each piece's fields are `pitches` (12 * `keys.STEPS` numbers), `onsets` (`meter.LAGS` numbers), `frames` and
+    Each piece's fields are `pitches` (12 * `keys.STEPS` numbers), `onsets` (`meter.RANGES` lists of `meter.LAGS` numbers), `frames` and
     `duration_s`. Confidences are 0..1. Of silence key, scale, bpm and time signature are None and their confidences 0.
     """
     from transforms.keys import find_key

@@ -5,6 +5,8 @@ The key goes into the request's header and nowhere else: not into identities, me
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
@@ -13,6 +15,8 @@ from transforms.errors import WavemillError
 from transforms.settings import TextEndpoint
 
 LONGEST_WAIT_S = 30.0
+MOST_BYTES = 16 << 20
+"""The longest answer that is read."""
 
 
 class _Again(Exception):
@@ -54,7 +58,7 @@ def chat(client: Any, settings: TextEndpoint, messages: Sequence[dict[str, str]]
     """The answer to a conversation, and its length in tokens where the endpoint says.
 
     Raises `endpoint_unavailable` when it is down, busy or slow at every attempt, `endpoint_nonsense` for an answer that holds
-    no text, `engine_error` when it refuses this request, `engine_unloadable` when it refuses us.
+    no text or does not end, `engine_error` when it refuses this request, `engine_unloadable` when it refuses us.
     """
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
@@ -68,29 +72,45 @@ def chat(client: Any, settings: TextEndpoint, messages: Sequence[dict[str, str]]
         detail = f"{place(settings)} after {settings.attempts} attempts: {why}"
         raise WavemillError("endpoint_unavailable", detail) from why
     try:
-        text, tokens = answer.json()["choices"][0]["message"]["content"], (answer.json().get("usage") or {}).get("completion_tokens")
-    except (ValueError, LookupError, TypeError, AttributeError):
+        told = json.loads(answer)
+        text, tokens = told["choices"][0]["message"]["content"], (told.get("usage") or {}).get("completion_tokens")
+        text.encode()  # JSON can name half a character, which no file can hold
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         text, tokens = None, None
     if not isinstance(text, str) or not text.strip():
-        raise WavemillError("endpoint_nonsense", f"{place(settings)} answered no text: {answer.text[:200]!r}")
+        raise WavemillError("endpoint_nonsense", f"{place(settings)} answered no text: {_shown(answer)}")
     return text.strip(), tokens if isinstance(tokens, int) else None
 
 
-def _ask(client: Any, settings: TextEndpoint, body: dict[str, Any]) -> Any:
+def _ask(client: Any, settings: TextEndpoint, body: dict[str, Any]) -> bytes:
     import httpx
 
+    ends_s = time.monotonic() + settings.timeout_s  # the client's own limit is on each wait, and a drop a second meets it
+    read = bytearray()
     try:
-        answer = client.post(f"{settings.url.rstrip('/')}/chat/completions", json=body)
+        with client.stream("POST", f"{settings.url.rstrip('/')}/chat/completions", json=body) as answer:
+            for block in answer.iter_bytes():
+                read += block
+                if len(read) > MOST_BYTES:
+                    raise WavemillError("endpoint_nonsense", f"{place(settings)} answered more than {MOST_BYTES} bytes")
+                if time.monotonic() > ends_s:
+                    raise _Again(f"its answer had not ended after {settings.timeout_s:g} s")
     except httpx.TransportError as error:
         raise _Again(f"{type(error).__name__}: {error}") from error
+    except httpx.DecodingError as error:
+        raise WavemillError("endpoint_nonsense", f"{place(settings)}: {error}") from error
     status = answer.status_code
     if status in (408, 429) or status >= 500:
         raise _Again(f"it answered {status}", _asked_wait_s(answer.headers.get("retry-after")))
     if status in (401, 403, 404):
         raise WavemillError("engine_unloadable", f"{place(settings)} answered {status}: see WAVEMILL_TEXT_URL, _KEY and _MODEL")
     if status != 200:
-        raise WavemillError("engine_error", f"{place(settings)} answered {status}: {answer.text[:200]!r}")
-    return answer
+        raise WavemillError("engine_error", f"{place(settings)} answered {status}: {_shown(read)}")
+    return bytes(read)
+
+
+def _shown(answer: bytes | bytearray) -> str:
+    return repr(answer[:200].decode(errors="replace"))
 
 
 def _asked_wait_s(header: str | None) -> float:

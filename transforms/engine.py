@@ -6,6 +6,7 @@ its own. From outside, an entry point in the group `wavemill.engines` named `OPE
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -84,7 +85,8 @@ ENGINES: dict[str, dict[str, str]] = {
 class Place:
     """Where an engine runs: the device, how many of our threads will call `run` at once, and the weights' folder.
 
-    An engine gives each call one intra-op thread; the cores are filled by calls, not inside them.
+    An engine gives each call one intra-op thread; the cores are filled by calls, not inside them. With the device `auto`
+    it takes the best that its library finds here.
     """
 
     device: str = "cpu"
@@ -118,6 +120,8 @@ class Engine:
     """Most pieces in one `run`."""
     max_batch_s: ClassVar[float] = 0.0
     """Most seconds of audio in one `run` of several pieces, so that long pieces are shared out among threads; 0 is no limit."""
+    fits: float = math.inf
+    """The largest padded cost of several pieces that the loaded model's memory is thought to hold; `steps.infer` lowers it."""
     cost_s: ClassVar[float] = 0.01
     """Compute seconds a unit (a character or a second of audio), fixed so that work units are the same everywhere."""
     gated: ClassVar[bool] = False

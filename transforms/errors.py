@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import sys
 from collections.abc import Iterable
 from typing import Literal
 
@@ -83,6 +84,12 @@ def exit_code(error: WavemillError) -> int:
 def is_full(error: BaseException) -> bool:
     """Whether this is a disk, or a quota of one, without space."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, or torch for a device, says by its type that memory ran out. Other libraries have no type for that."""
+    torch = sys.modules.get("torch")
+    return isinstance(error, (MemoryError, getattr(torch, "OutOfMemoryError", MemoryError)))
 
 
 def temporary_full() -> WavemillError:

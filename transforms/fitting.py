@@ -40,14 +40,14 @@ def fit(wanted: np.ndarray, mix: voices.Mix, place: Place, steps: int = 24, seed
     """A pack that sounds nearer to the speaker of the embedding `wanted`, float32 of shape (256,), than `mix` does.
 
     `mix` is the nearest one that is known, and the pack serves every engine of Kokoro. One of `steps` takes two to three
-    seconds of a CPU; 24 are near the best. The same seed gives the same pack at the same place; another seed starts from
+    seconds of a CPU, and some 4 GB; 24 are near the best. The same seed gives the same pack at the same place; another seed starts from
     another point near the mix.
 
     Raises `model_missing` for weights that are not here, `engine_unloadable` without the extra `torch`, and `out_of_memory`.
     """
     from transforms.engines.torch_place import open_torch
 
-    torch = open_torch(place, "kokoro.model")
+    torch, place = open_torch(place, "kokoro.model")
     threads = torch.get_num_threads()
     torch.set_num_threads(place.threads)
     try:
@@ -71,7 +71,7 @@ def _descend(torch: Any, wanted: np.ndarray, mix: voices.Mix, place: Place, step
     descent = torch.optim.Adam([offset], lr=RATE)
     for step in range(steps):
         ids, style, scale = phrases[step % len(phrases)]
-        said = kokoro_model.speak(model, ids, style + scale * offset, 1.0)
+        said, _ = kokoro_model.speak(model, ids, style + scale * offset, 1.0)
         loss = HOLD * offset.square().mean() - encoder.embed_24k(said) @ target
         descent.zero_grad()
         loss.backward()
@@ -79,7 +79,7 @@ def _descend(torch: Any, wanted: np.ndarray, mix: voices.Mix, place: Place, step
         descent.step()
     with torch.no_grad():
         ids, style, scale = held_out
-        similarity = float(encoder.embed_24k(kokoro_model.speak(model, ids, style + scale * offset, 1.0)) @ target)
+        similarity = float(encoder.embed_24k(kokoro_model.speak(model, ids, style + scale * offset, 1.0)[0]) @ target)
     return Fit(np.asarray(pack + spread * offset.detach().cpu().numpy(), np.float32), similarity)
 
 

@@ -19,6 +19,8 @@ from transforms.errors import WavemillError
 MODEL = "kokoro-int8"
 GAIN = 1.5
 """The graph's last step does not divide by the overlap of its windows, so it is that much louder."""
+DURATION_FRAMES = 600
+"""Frames of sound for each of the durations that the model counts in."""
 CONFIG: dict[str, Any] = {
     "dim_in": 64,
     "dropout": 0.2,
@@ -82,12 +84,13 @@ def open_model(models_dir: Path, device: str = "cpu") -> Any:
     return model.requires_grad_(False).to(device)
 
 
-def speak(model: Any, ids: Any, style: Any, speed: float) -> Any:
-    """Tokens of shape (1, n), ends included, in a style of shape (1, 256): a tensor of samples at 24 kHz.
+def speak(model: Any, ids: Any, style: Any, speed: float) -> tuple[Any, Any]:
+    """Tokens of shape (1, n), ends included, in a style of shape (1, 256): a tensor of samples at 24 kHz, and the frames of each token.
 
     The style's gradient is kept where it is asked for.
     """
-    return GAIN * unwrap(type(model).forward_with_tokens)(model, ids, style, speed)[0].reshape(-1)  # wrapped, it has no gradient
+    made, durations = unwrap(type(model).forward_with_tokens)(model, ids, style, speed)  # wrapped, it has no gradient
+    return GAIN * made.reshape(-1), DURATION_FRAMES * durations.reshape(-1)
 
 
 def _harmonics(random: Any) -> Any:

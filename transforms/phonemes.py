@@ -107,7 +107,7 @@ def phonemes(text: str, language: str) -> str:
 def ipa(text: str, code: str) -> str:
     """What espeak says, with its stress and the text's punctuation: what Piper, Matcha and KittenTTS were trained on.
 
-    Raises `unsupported_language` for a code that espeak does not know.
+    Raises `unsupported_language` with what there is for a code that espeak does not know.
     """
     with _lock:
         key = f"espeak {code}"
@@ -124,7 +124,8 @@ def _raw_espeak(code: str) -> Speak:
     try:
         backend = EspeakBackend(code, preserve_punctuation=True, with_stress=True, language_switch="remove-flags", logger=quiet)
     except RuntimeError as error:
-        raise WavemillError("unsupported_language", f"espeak does not speak {code!r}", "language") from error
+        detail = f"espeak does not speak {code!r}; it speaks {', '.join(sorted(EspeakBackend.supported_languages()))}"
+        raise WavemillError("unsupported_language", detail, "language") from error
     return lambda text: str(backend.phonemize([text], strip=True)[0])
 
 

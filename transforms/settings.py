@@ -22,7 +22,9 @@ class Settings(BaseSettings):
     models_dir: Path = Field(default_factory=lambda: _cache() / "models", description="where weights are kept")
     voices: str = Field(default_factory=lambda: str(_cache() / "voices"), description="folder or URL of saved voices")
     dev_dir: Path = Field(default_factory=lambda: _cache() / "dev", description="where `wavemill dev` keeps services")
-    device: Literal["cpu", "cuda", "mps"] = Field("cpu", description="where engines run")
+    device: Literal["cpu", "cuda", "mps", "auto"] = Field(
+        "cpu", description="where engines run; auto is the best device that the engine's library finds here"
+    )
     workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, description="engine threads")
     pull: bool = Field(True, description="fetch missing weights before a run")
     max_chars: int = Field(200_000, ge=1, description="longest text of one item, in characters")

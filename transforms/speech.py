@@ -65,15 +65,15 @@ def bounds(text: str, speed: float) -> tuple[float, float]:
     return MIN_S_A_LETTER * (said - 10) / speed, SPARE_S + (MAX_S_A_LETTER * letters + MAX_S_A_SIGN * signs) / speed
 
 
-def trim(audio: Audio, blocks: np.ndarray) -> Audio:
-    """The audio from just before its first audible block to just after its last, as a view."""
+def trim(audio: Audio, blocks: np.ndarray) -> tuple[Audio, int]:
+    """The audio from just before its first audible block to just after its last, as a view, and the frame it begins at."""
     heard = np.flatnonzero(blocks >= blocks.max(initial=0.0) * QUIET)
     if not len(heard):
-        return audio
+        return audio, 0
     block, margin = max(1, round(audio.rate_hz * BLOCK_S)), round(audio.rate_hz * MARGIN_S)
     start = max(0, int(heard[0]) * block - margin)
     end = min(audio.frames, (int(heard[-1]) + 1) * block + margin)
-    return Audio(audio.samples[:, start:end], audio.rate_hz)
+    return Audio(audio.samples[:, start:end], audio.rate_hz), start
 
 
 @lru_cache(maxsize=32)

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar, cast
 
 from transforms.engine import Engine
-from transforms.errors import WavemillError, is_full, temporary_full
+from transforms.errors import WavemillError, is_full, is_out_of_memory, temporary_full
 from transforms.operations import Operation
 from transforms.options import AudioOptions
 from transforms.records import Audio, Failure, Outcome, Piece, Result, Work
@@ -127,6 +127,9 @@ def infer(
 ) -> Flow:
     """Payload: `Inferred`. Pieces of all items share batches; a failing batch is split down to the bad piece.
 
+    A batch that failed while all its pieces went well in smaller ones was too large, whatever was raised: `engine.fits`
+    remembers half of it, in padded cost, and later batches keep to that.
+
     Raises `Stopped` when `stop` is set, within the piece at hand.
     """
     call = _Call(engine, stop or threading.Event(), on_pieces)
@@ -194,6 +197,19 @@ def audio_s(piece: Piece) -> float:
     return sum(given.duration_s for given in piece.inputs.values() if isinstance(given, Audio))
 
 
+def _fitting(pieces: Sequence[Piece], engine: Engine) -> Sequence[Piece]:
+    """The first pieces, as many as the engine's memory is thought to hold at once, and one at least."""
+    count = 1
+    while count < len(pieces) and _padded(pieces[: count + 1]) <= engine.fits:
+        count += 1
+    return pieces[:count]
+
+
+def _padded(pieces: Sequence[Piece]) -> float:
+    """What a batch costs in memory when all are padded to the longest: seconds of audio, or characters of text."""
+    return len(pieces) * max(audio_s(piece) or sum(len(str(given)) for given in piece.inputs.values()) for piece in pieces)
+
+
 def _differ(a: Piece, b: Piece) -> bool:
     return a.options is not b.options and a.options != b.options
 
@@ -206,13 +222,19 @@ class _Call:
 
     def __call__(self, batch: Sequence[Piece]) -> list[Answer]:
         began = time.perf_counter()
-        outcomes = self._bisect(batch)
+        outcomes = self._fit(batch)
         seconds = time.perf_counter() - began
         for piece in batch:
             _release(piece)
         if self.on_pieces:
             self.on_pieces(batch, seconds)
         return [(outcome, seconds / len(batch)) for outcome in outcomes]
+
+    def _fit(self, batch: Sequence[Piece]) -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        while len(outcomes) < len(batch):  # one at a time, because what fits may be learned by the last
+            outcomes += self._bisect(_fitting(batch[len(outcomes) :], self.engine))
+        return outcomes
 
     def _bisect(self, batch: Sequence[Piece]) -> list[Outcome]:
         if self.stop.is_set():
@@ -226,16 +248,19 @@ class _Call:
             if error.kind in ("system", "usage"):
                 raise
             failure = Failure(error.code, error.detail, error.field)
-        except MemoryError as error:
-            failure = Failure("out_of_memory", f"{self.engine.name}: {error}")
         except Exception as error:  # a model may raise anything; what it raises is about these pieces
             if is_full(error):
                 raise temporary_full() from error
-            failure = Failure("engine_error", f"{self.engine.name}: {type(error).__name__}: {error}"[:500])
+            code = "out_of_memory" if is_out_of_memory(error) else "engine_error"
+            failure = Failure(code, f"{self.engine.name}: {type(error).__name__}: {error}"[:500])
         if len(batch) == 1:
             return [failure]
         half = len(batch) // 2
-        return self._bisect(batch[:half]) + self._bisect(batch[half:])
+        outcomes = self._fit(batch[:half]) + self._fit(batch[half:])
+        of_size = failure.code in ("out_of_memory", "engine_error")  # some libraries tell memory by no type of its own
+        if of_size and not any(isinstance(outcome, Failure) for outcome in outcomes):
+            self.engine.fits = min(self.engine.fits, _padded(batch) / 2)
+        return outcomes
 
 
 def _release(piece: Piece) -> None:

@@ -92,13 +92,17 @@ def _say(passage: str, options: Options, engine: Engine, sentence_s: float, para
 def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine: Engine) -> Result:
     """The pieces' audio with its pauses. Fields: those of the engine, `characters` of the text given and `pieces`.
 
+    A list `words` of `{word, start, end}`, in seconds of the piece as the engine spoke it, becomes one in seconds of the whole.
     Of real speech (`engine.gated`) each piece's own silence at its edges is cut to 30 ms. Raises `engine_error` naming a
     piece that is mostly silent, or much too short or long for its text.
     """
-    heard = list(_gated(pieces, results, engine))
+    gated = list(_gated(pieces, results, engine))
+    heard = [audio for audio, _ in gated]
     given = item.inputs["text"]
     characters = len(given.value) if given.kind == "text" else sum(len(str(piece.inputs["text"])) for piece in pieces)
     fields = {**_merge([result.fields for result in results]), "characters": characters, "pieces": len(pieces)}
+    if any("words" in result.fields for result in results):
+        fields["words"] = _words(pieces, results, gated)
     if _alone(pieces, engine):
         return Result(fields, {"audio": heard[0]})
     from transforms.blocks import gather
@@ -114,7 +118,7 @@ def stream(pieces: Sequence[Piece], results: Iterable[Result], engine: Engine) -
     """What `join` makes, in parts: each piece with its pauses as soon as its result is there. Raises as `join` does."""
     from transforms.blocks import gather
 
-    for piece, audio in zip(pieces, _gated(pieces, results, engine), strict=True):
+    for piece, (audio, _) in zip(pieces, _gated(pieces, results, engine), strict=True):
         yield audio if _alone(pieces, engine) else gather(_blocks([piece], [audio]), audio.rate_hz, audio.channels)
 
 
@@ -123,13 +127,26 @@ def _alone(pieces: Sequence[Piece], engine: Engine) -> bool:
     return len(pieces) == 1 and not (engine.gated or pieces[0].lead_s or pieces[0].pause_s)
 
 
-def _gated(pieces: Sequence[Piece], results: Iterable[Result], engine: Engine) -> Iterator[Audio]:
+def _words(pieces: Sequence[Piece], results: Sequence[Result], gated: Sequence[tuple[Audio, int]]) -> list[dict[str, Any]]:
+    """The words of all pieces where they stand in the whole; what was cut off at an edge takes no time from a word inside."""
+    found, at_s = [], 0.0
+    for piece, result, (audio, cut_frames) in zip(pieces, results, gated, strict=True):
+        at_s += piece.lead_s
+        for word in result.fields.get("words", ()):
+            start, end = (min(max(word[edge] - cut_frames / audio.rate_hz, 0.0), audio.duration_s) for edge in ("start", "end"))
+            found.append({"word": word["word"], "start": round(at_s + start, 3), "end": round(at_s + end, 3)})
+        at_s += audio.duration_s + piece.pause_s
+    return found
+
+
+def _gated(pieces: Sequence[Piece], results: Iterable[Result], engine: Engine) -> Iterator[tuple[Audio, int]]:
+    """The audio of each piece, and the frames that were cut from its beginning."""
     for n, (piece, result) in enumerate(zip(pieces, results, strict=True), 1):
         audio = result.outputs["audio"]
-        yield _gate(n, len(pieces), piece, audio) if engine.gated else audio
+        yield _gate(n, len(pieces), piece, audio) if engine.gated else (audio, 0)
 
 
-def _gate(n: int, of: int, piece: Piece, audio: Audio) -> Audio:
+def _gate(n: int, of: int, piece: Piece, audio: Audio) -> tuple[Audio, int]:
     from transforms import speech
 
     text, blocks = str(piece.inputs["text"]), speech.levels(audio)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -83,6 +84,62 @@ def test_a_failing_batch_is_halved_down_to_the_bad_piece() -> None:
 def test_memory_that_ran_out_on_one_piece_is_tried_again_by_the_next_run() -> None:
     found = steps.infer([work("fine"), work("bad"), work("fine")], Raising(MemoryError("no more")))
     assert told(found) == [["fine"], "out_of_memory", ["fine"]] and kind("out_of_memory") == "transient"
+
+
+class Heavy(Mirror):
+    """Has memory for `holds` characters of padded text, and raises its error over more."""
+
+    max_batch = 8
+
+    def __init__(self, holds: int, error: Exception) -> None:
+        super().__init__()
+        self.holds, self.error = holds, error
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        made = super().run(pieces)
+        if len(pieces) * max(map(len, texts_of(pieces))) > self.holds:
+            raise self.error
+        return made
+
+
+def short_of_memory(named: str) -> Exception:
+    """What Python, torch for a device, and a library without a type of its own raise."""
+    if named == "torch":
+        return cast(Exception, pytest.importorskip("torch", reason="extra torch").OutOfMemoryError("injected"))
+    return MemoryError("injected") if named == "python" else RuntimeError("CUDA failed with error out of memory")
+
+
+@pytest.mark.parametrize("named", ["python", "torch", "other"])
+@pytest.mark.parametrize("threads", [0, 2])
+def test_a_batch_that_only_fits_by_halves_loses_nothing_and_the_size_is_kept_to_from_then_on(named: str, threads: int) -> None:
+    engine = Heavy(3, short_of_memory(named))
+    with ThreadPoolExecutor(threads or 1) as pool:
+        found = steps.infer([work(*"abcd"), work(*"efgh")], engine, pool if threads else None)
+        assert told(found) == [list("abcd"), list("efgh")]
+        assert [len(batch) for batch in engine.batches] == [8, 4, 2, 2, 2, 2] and engine.fits == 2
+        engine.batches.clear()
+        found = steps.infer([work(*"abcdef"), work("gh", "i")], engine, pool if threads else None)
+    assert told(found) == [list("abcdef"), ["gh", "i"]]
+    assert sorted(map(len, engine.batches)) == [1, 1, 2, 2, 2], "and a longer piece counts for more"
+
+
+@pytest.mark.parametrize(("named", "code"), [("python", "out_of_memory"), ("torch", "out_of_memory"), ("other", "engine_error")])
+def test_a_piece_that_does_not_fit_alone_fails_by_itself_and_makes_no_later_batch_smaller(named: str, code: str) -> None:
+    engine = Heavy(100, short_of_memory(named))
+    found = steps.infer([work(*"abc"), work("d" * 101), work(*"efgh")], engine)
+    assert told(found) == [list("abc"), code, list("efgh")]
+    assert engine.fits == math.inf
+
+
+def test_an_endpoint_that_failed_once_makes_no_later_batch_smaller() -> None:
+    engine = Heavy(3, WavemillError("endpoint_unavailable", "no answer"))
+    assert told(steps.infer([work(*"abcd")], engine)) == [list("abcd")]
+    assert engine.fits == math.inf
+
+
+def test_each_engine_learns_for_itself_alone() -> None:
+    steps.infer([work(*"abcd")], Heavy(2, MemoryError()))
+    assert Heavy.fits == math.inf
 
 
 @pytest.mark.parametrize("code", CODES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,9 +80,44 @@ def test_an_endpoint_that_hangs_is_unavailable_after_its_time(server: Endpoint) 
     assert len(server.bodies) == 2
 
 
+def test_an_endpoint_whose_answer_drips_is_unavailable_after_its_time_too(server: Endpoint) -> None:
+    server.drop_s = 0.05
+    began_s = time.monotonic()
+    error = failure(settings(server, timeout_s=0.2, attempts=2))
+    assert (error.code, len(server.bodies)) == ("endpoint_unavailable", 2)
+    assert time.monotonic() - began_s < 2
+
+
+def test_an_answer_without_end_is_nonsense_and_is_not_read_on(server: Endpoint, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "MOST_BYTES", 1000)
+    server.answers = [said("a" * 800), said("a" * 1001)]
+    assert ask(settings(server))[0] == "a" * 800
+    assert failure(settings(server)).code == "endpoint_nonsense"
+    assert len(server.bodies) == 2
+
+
+def test_an_answer_that_is_not_packed_as_it_says_is_nonsense(server: Endpoint) -> None:
+    server.encoding = "gzip"
+    assert failure(settings(server)).code == "endpoint_nonsense"
+    assert len(server.bodies) == 1
+
+
 @pytest.mark.parametrize(
     "nonsense",
-    [b"<html>", b"[]", b"{}", b'{"choices": []}', b'{"choices": null}', b'"text"', said(None)[1], said("")[1], said(3)[1], b"\xff"],
+    [
+        b"[" * 100_000,
+        said("half \ud83d")[1],
+        b"<html>",
+        b"[]",
+        b"{}",
+        b'{"choices": []}',
+        b'{"choices": null}',
+        b'"text"',
+        said(None)[1],
+        said("")[1],
+        said(3)[1],
+        b"\xff",
+    ],
 )
 def test_an_answer_without_a_text_blames_the_item_and_is_not_asked_for_again(server: Endpoint, nonsense: bytes) -> None:
     server.answers = [(200, nonsense)]

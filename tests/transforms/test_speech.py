@@ -29,24 +29,26 @@ def doubt(given: Audio, text: str, speed: float = 1.0) -> str:
 
 def test_silence_at_the_edges_is_cut_to_30_ms() -> None:
     given = audio(silence(0.5), tone(1), silence(0.8))
-    trimmed = speech.trim(given, speech.levels(given))
+    trimmed, start = speech.trim(given, speech.levels(given))
     assert trimmed.duration_s == pytest.approx(1.06, abs=0.011)
+    np.testing.assert_array_equal(trimmed.samples, given.samples[:, start : start + trimmed.frames])
     assert np.abs(trimmed.samples[:, : round(0.02 * RATE_HZ)]).max() == 0
 
 
 def test_a_consonant_40_db_under_the_peak_is_kept() -> None:
     given = audio(silence(0.3), tone(0.1, 0.005), tone(1), tone(0.1, 0.005), silence(0.3))
-    assert speech.trim(given, speech.levels(given)).duration_s == pytest.approx(1.26, abs=0.011)
+    assert speech.trim(given, speech.levels(given))[0].duration_s == pytest.approx(1.26, abs=0.011)
 
 
 def test_noise_60_db_under_the_peak_is_silence() -> None:
     given = audio(tone(0.5, 0.0005), tone(1), tone(0.5, 0.0005))
-    assert speech.trim(given, speech.levels(given)).duration_s == pytest.approx(1.06, abs=0.011)
+    assert speech.trim(given, speech.levels(given))[0].duration_s == pytest.approx(1.06, abs=0.011)
 
 
 def test_what_is_shorter_than_a_block_is_left_alone() -> None:
     given = Audio(tone(0.001), RATE_HZ)
-    assert speech.trim(given, speech.levels(given)).frames == given.frames
+    trimmed, start = speech.trim(given, speech.levels(given))
+    assert (trimmed.frames, start) == (given.frames, 0)
     assert speech.fade(Audio(np.ones((1, 1), np.float32), RATE_HZ)).shape == (1, 1)
 
 

@@ -186,6 +186,33 @@ def test_the_samples_add_up_to_the_pieces_and_their_pauses() -> None:
     assert audio.samples.dtype == np.float32
 
 
+class Timed(Speaker):
+    """Also tells when it said the first and the last letter, which its silence at the edges moves."""
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        told: list[Outcome] = []
+        for piece, outcome in zip(pieces, super().run(pieces), strict=True):
+            assert isinstance(outcome, Result)
+            text, end_s = str(piece.inputs["text"]), outcome.outputs["audio"].duration_s - self.quiet_s
+            words = [{"word": text[0], "start": 0.1, "end": self.quiet_s + 0.06}, {"word": text[-1], "start": end_s - 0.06, "end": end_s}]
+            told.append(Result({"words": words}, outcome.outputs))
+        return told
+
+
+def test_times_of_words_are_those_of_the_whole_with_its_pauses_and_without_what_was_cut() -> None:
+    first, second = "Alphabetical letters follow each other closely", "Bees sleep in the garden when it is dark outside"
+    result = speak(f"[pause:2s]{first}.[pause:1s]{second}.", Timed())
+    spoken_s = [0.06 * len(f"{text}.") for text in (first, second)]
+    begins_s = (2.0 + 0.03, 2.0 + 0.03 + spoken_s[0] + 0.03 + 1.0 + 0.03)
+    assert [word["word"] for word in result.fields["words"]] == ["A", ".", "B", "."]
+    times = [(word["start"], word["end"]) for word in result.fields["words"]]
+    for n, (begin_s, lasts_s) in enumerate(zip(begins_s, spoken_s, strict=True)):
+        # the first word is told to begin in silence that was cut: it begins with the piece
+        assert times[2 * n] == (pytest.approx(begin_s - 0.03, abs=0.011), pytest.approx(begin_s + 0.06, abs=0.011))
+        assert times[2 * n + 1] == (pytest.approx(begin_s + lasts_s - 0.06, abs=0.011), pytest.approx(begin_s + lasts_s, abs=0.011))
+    assert result.fields["words"][-1]["end"] <= result.outputs["audio"].duration_s
+
+
 def test_no_click_where_pieces_meet() -> None:
     class Loud(Speaker):
         gated = False

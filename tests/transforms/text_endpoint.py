@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,11 +25,16 @@ def echo(body: dict[str, Any]) -> Answer:
 
 @dataclass
 class Endpoint:
-    """`answers` are given in order, then `usual` ones; `hold` keeps every answer back while it is not set."""
+    """`answers` are given in order, then `usual` ones; `hold` keeps every answer back while it is not set.
+
+    With `drop_s` an answer comes a byte at a time, so many seconds apart; `encoding` is what it says of its bytes.
+    """
 
     url: str = ""
     answers: list[Answer] = field(default_factory=list)
     usual: Callable[[dict[str, Any]], Answer] = echo
+    drop_s: float = 0.0
+    encoding: str = ""
     hold: threading.Event = field(default_factory=threading.Event)
     bodies: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
@@ -49,8 +55,12 @@ def serve() -> Iterator[Endpoint]:
             status, data = endpoint.answers.pop(0) if endpoint.answers else endpoint.usual(body)
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
+            if endpoint.encoding:
+                self.send_header("Content-Encoding", endpoint.encoding)
             self.end_headers()
-            self.wfile.write(data)
+            for drop in (data[n : n + 1] for n in range(len(data))) if endpoint.drop_s else (data,):
+                self.wfile.write(drop)
+                time.sleep(endpoint.drop_s)
 
         def log_message(self, *args: Any) -> None:
             """Tests print nothing."""

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from transforms import sentences, translate_text
 from transforms.engine import Engine, Place
+from transforms.engines.ctranslate2_place import device_of
 from transforms.errors import WavemillError
 from transforms.languages import iso3
 from transforms.options import Options as BaseOptions
@@ -111,10 +112,9 @@ class CTranslate2(Engine):
                 import ctranslate2
                 from sentencepiece import SentencePieceProcessor
 
-                device = "cuda" if self._place.device == "cuda" else "cpu"
                 try:
                     translator = ctranslate2.Translator(
-                        str(files.folder), device=device, inter_threads=self._place.threads, intra_threads=1
+                        str(files.folder), device=device_of(self._place), inter_threads=self._place.threads, intra_threads=1
                     )
                     source, target = (SentencePieceProcessor(model_file=str(file)) for file in files[1:])
                 except (RuntimeError, ValueError, OSError) as error:
@@ -144,7 +144,7 @@ def find(options: BaseOptions) -> Files:
 def _orders(vocabulary: frozenset[str], options: CTranslate2Options) -> tuple[list[str], list[str]]:
     """The tokens before the source that say which language it is or is to become, and those that begin the target.
 
-    Raises `unsupported_language` of a model that knows languages by name, and not this one.
+    Raises `unsupported_language` with what there is, of a model that knows languages by name, and not this one.
     """
     names = [token for token in vocabulary if _NLLB.fullmatch(token)]
     if len(names) > 1:
@@ -156,7 +156,7 @@ def _orders(vocabulary: frozenset[str], options: CTranslate2Options) -> tuple[li
 def _named(names: Sequence[str], code: str, option: str) -> str:
     fit = sorted(name for name in names if code == name or iso3(name) == iso3(code))
     if not fit:
-        raise WavemillError("unsupported_language", f"the model does not know {code!r}", option)
+        raise WavemillError("unsupported_language", f"the model does not know {code!r}, but {', '.join(sorted(names))}", option)
     return code if code in fit else fit[0]
 
 

@@ -51,11 +51,11 @@ class Demucs(Engine):
             raise WavemillError("bad_option", detail, "stems")
 
     def load(self, place: Place) -> None:
-        self._torch = open_torch(place, "demucs.apply")
+        self._torch, self._place = open_torch(place, "demucs.apply")
         from demucs.apply import apply_model
 
         self._apply_model = apply_model
-        self._place, self._opening, self._device = place, threading.Lock(), threading.Lock()
+        self._opening, self._device = threading.Lock(), threading.Lock()
         self._bags: dict[str, Any] = {}
         self._segment_s: dict[str, float] = {}
 

@@ -98,21 +98,30 @@ class Kokoro(Engine):
         if not any(symbol.isalpha() for symbol in said):
             return Failure("empty_text", f"nothing in {text[:40]!r} can be spoken", "text")
         pack = self._pack(mix)
-        heard = []
-        for part in _cut(said, self.max_tokens):
+        parts, heard = list(_cut(said, self.max_tokens)), []
+        for part in parts:
             ids = [phonemes.ALPHABET[symbol] for symbol in part]
             heard.append(self._say(np.array([[0, *ids, 0]], np.int64), pack[len(ids) - 1], options))
-        fields = {"provenance": PROVENANCE} if voices.of_recording(options.voice) else {}
-        return Result(fields, {"audio": Audio(np.concatenate(heard)[None], self.rate_hz)})
+        fields = self._told(text, parts, [spans for _, spans in heard], options)
+        if voices.of_recording(options.voice):
+            fields["provenance"] = PROVENANCE
+        return Result(fields, {"audio": Audio(np.concatenate([samples for samples, _ in heard])[None], self.rate_hz)})
 
-    def _say(self, ids: np.ndarray, style: np.ndarray, options: synthesize.Options) -> np.ndarray:
-        """Tokens of shape (1, n), ends included, in a style of shape (1, 256): samples, float32 of shape (frames,)."""
+    def _told(self, text: str, parts: Sequence[str], spans: Sequence[np.ndarray], options: synthesize.Options) -> dict[str, Any]:
+        """What else is known of a text whose phonemes were said in those parts."""
+        return {}
+
+    def _say(self, ids: np.ndarray, style: np.ndarray, options: synthesize.Options) -> tuple[np.ndarray, np.ndarray]:
+        """Tokens of shape (1, n), ends included, in a style of shape (1, 256): samples, float32 of shape (frames,).
+
+        And the frames of each token, of shape (n,), or (0,) where they are not known.
+        """
         import numpy as np
 
         session = self._session(self.models(options)[0])
         tokens, styled, speed = (given.name for given in session.get_inputs())
         made = session.run(None, {tokens: ids, styled: style, speed: np.array([options.speed], np.float32)})[0]
-        return np.asarray(made, np.float32).reshape(-1)
+        return np.asarray(made, np.float32).reshape(-1), np.zeros(0, np.int64)
 
     def _session(self, model_id: str) -> Any:
         with self._lock:

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
 
-from transforms import kokoro_model, synthesize, voices
+from pydantic import Field
+
+from transforms import kokoro_model, phonemes, synthesize, voices, word_times
 from transforms.engine import Place
 from transforms.engines.kokoro import Kokoro
 from transforms.engines.torch_place import open_torch
-from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
 
 if TYPE_CHECKING:
     import numpy as np
 
 
+class KokoroTorchOptions(synthesize.Options):
+    word_timestamps: bool = Field(False, description="tell when each word is spoken, as `words` of the result")
+
+
 class KokoroTorch(Kokoro):
-    """Kokoro-82M of the same weights, voices and phonemes as the engine `kokoro`, in 32 bits."""
+    """Kokoro-82M of the same weights, voices and phonemes as the engine `kokoro`, in 32 bits; it knows when each word is spoken."""
 
     name = "kokoro-torch"
     version = 1
-    Options = synthesize.Options
+    Options = KokoroTorchOptions
     requires = ("kokoro", "misaki", "torch")
     extra = "torch"
 
@@ -31,8 +37,8 @@ class KokoroTorch(Kokoro):
         return kokoro_model.MODEL, "kokoro-voices"
 
     def load(self, place: Place) -> None:
-        self._torch = open_torch(place, "kokoro.model")
-        self._place, self._lock, self._device = place, threading.Lock(), threading.Lock()
+        self._torch, self._place = open_torch(place, "kokoro.model")
+        self._lock, self._device = threading.Lock(), threading.Lock()
         self._model: Any = None
         self._pack = lru_cache(maxsize=64)(partial(voices.read_pack, models_dir=place.models_dir))
 
@@ -40,22 +46,24 @@ class KokoroTorch(Kokoro):
         self._model = None
         self._pack.cache_clear()
 
-    def _say(self, ids: np.ndarray, style: np.ndarray, options: synthesize.Options) -> np.ndarray:
-        """As the graph's, or a failure `out_of_memory`."""
+    def _told(self, text: str, parts: Sequence[str], spans: Sequence[np.ndarray], options: synthesize.Options) -> dict[str, Any]:
+        assert isinstance(options, KokoroTorchOptions)
+        if not options.word_timestamps:
+            return {}
+        _, language = self._said_by(options)
+        seconds = [(frames / self.rate_hz).tolist() for frames in spans]
+        return {"words": word_times.words(text, parts, seconds, lambda word: len(phonemes.phonemes(word, language).split()))}
+
+    def _say(self, ids: np.ndarray, style: np.ndarray, options: synthesize.Options) -> tuple[np.ndarray, np.ndarray]:
         torch, device = self._torch, self._place.device
         model = self._open()
-        try:
-            with ExitStack() as stack:
-                stack.enter_context(torch.inference_mode())
-                if device != "cpu":
-                    stack.enter_context(self._device)
-                given = torch.from_numpy(ids).to(device), torch.from_numpy(style).to(device)
-                made: np.ndarray = kokoro_model.speak(model, *given, options.speed).float().cpu().numpy()
-                return made
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            if device == "cuda":
-                torch.cuda.empty_cache()
-            raise WavemillError("out_of_memory", f"kokoro-torch: for {ids.size} tokens on {device}") from error
+        with ExitStack() as stack:
+            stack.enter_context(torch.inference_mode())
+            if device != "cpu":
+                stack.enter_context(self._device)
+            given = torch.from_numpy(ids).to(device), torch.from_numpy(style).to(device)
+            samples, frames = kokoro_model.speak(model, *given, options.speed)
+            return samples.float().cpu().numpy(), frames.cpu().numpy()
 
     def _open(self) -> Any:
         with self._lock:

@@ -9,7 +9,7 @@ from transforms import analyze
 from transforms.engine import Engine, Place
 from transforms.errors import WavemillError
 from transforms.keys import STEPS
-from transforms.meter import HOP_FRAMES, LAGS, RATE_HZ
+from transforms.meter import HOP_FRAMES, LAGS, RANGES, RATE_HZ
 from transforms.records import Audio, Outcome, Piece, Result
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ PITCH_HZ = (60.0, 2000.0)
 ONSET_WINDOW = 1024
 BANDS = 64
 BAND_EDGES = (0, 8, 20, 36, 64)
-"""Mel bands whose onsets are counted apart, so that what only the bass or only the cymbals do is heard too."""
+"""Mel bands between the ranges of frequency, `meter.RANGES` of them, whose onsets are heard apart."""
 SILENT = 1e-4
 """A piece whose samples all lie below this (-80 dBFS) has neither key nor tempo."""
 
@@ -61,14 +61,12 @@ class Librosa(Engine):
         assert isinstance(audio, Audio)
         mono = np.asarray(audio.samples[0])
         if np.abs(mono).max() < SILENT:
-            pitches, onsets, frames = np.zeros(12 * STEPS), np.zeros(LAGS), 0
+            pitches, onsets, frames = np.zeros(12 * STEPS), np.zeros((RANGES, LAGS)), 0
         else:
             mono = np.pad(mono, (0, max(0, PITCH_WINDOW - len(mono))))
             pitches = self._pitches(mono)
             onsets, frames = self._onsets(mono)
-        return Result(
-            {"pitches": tuple(pitches.tolist()), "onsets": tuple(onsets.tolist()), "frames": frames, "duration_s": audio.duration_s}
-        )
+        return Result({"pitches": tuple(pitches.tolist()), "onsets": onsets.tolist(), "frames": frames, "duration_s": audio.duration_s})
 
     def _pitches(self, mono: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
         """Loudness of each pitch class in steps of 100 / STEPS cents from C: spectral peaks, as in Gomez 2006."""
@@ -81,7 +79,7 @@ class Librosa(Engine):
         return np.bincount(steps, np.sqrt(level[found].astype(np.float64)), 12 * STEPS)
 
     def _onsets(self, mono: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], int]:
-        """The autocorrelation of the onset strength, summed over four ranges of frequency, and the frames it is over."""
+        """The autocorrelation of the onset strength in each range of frequency, (ranges, lags), and the frames it is over."""
         import numpy as np
 
         power = np.abs(self._librosa.stft(mono, n_fft=ONSET_WINDOW, hop_length=HOP_FRAMES)) ** 2
@@ -90,5 +88,5 @@ class Librosa(Engine):
         strengths = strengths.astype(np.float64) - strengths.mean(axis=1, keepdims=True, dtype=np.float64)
         frames = strengths.shape[1]
         spectra = np.fft.rfft(strengths, 2 * max(frames, LAGS))
-        products = np.fft.irfft((np.abs(spectra) ** 2).sum(axis=0))[:LAGS]
+        products = np.fft.irfft(np.abs(spectra) ** 2)[:, :LAGS]
         return products, frames

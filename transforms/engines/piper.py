@@ -136,7 +136,7 @@ def _voice(options: BaseOptions) -> str:
     if len(mix) > 1:
         raise WavemillError("bad_option", "voice: Piper's voices cannot be mixed; Kokoro's can", "voice")
     if mix[0][0] not in speakers:
-        raise WavemillError("unsupported_language", f"{mix[0][0]} does not speak {options.language!r}", "language")
+        raise WavemillError("unsupported_language", f"{mix[0][0]} speaks {stock[mix[0][0]].language}, not {options.language!r}", "language")
     return mix[0][0]
 
 

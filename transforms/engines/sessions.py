@@ -13,8 +13,10 @@ def provider(place: Place) -> str:
     """onnxruntime's name for the place's device. Raises `engine_unloadable` when it is not to be had here."""
     import onnxruntime
 
-    name = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}.get(place.device, "")
-    if name not in onnxruntime.get_available_providers():
+    there = onnxruntime.get_available_providers()
+    cuda, cpu = "CUDAExecutionProvider", "CPUExecutionProvider"
+    name = {"cpu": cpu, "cuda": cuda, "auto": cuda if cuda in there else cpu}.get(place.device, "")
+    if name not in there:
         detail = f"onnxruntime here cannot use {place.device}; install the extra `gpu`, or take --device cpu"
         raise WavemillError("engine_unloadable", detail, "device")
     return name

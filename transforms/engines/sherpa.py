@@ -28,7 +28,7 @@ class Sherpa(Engine):
             import sherpa_onnx  # noqa: F401  a broken installation shows here, before any work
         except ImportError as error:
             raise WavemillError("engine_unloadable", f"{error}; install the extra `sherpa`: pip install 'wavemill[sherpa]'") from error
-        if place.device != "cpu":
+        if place.device not in ("cpu", "auto"):
             raise WavemillError("engine_unloadable", f"sherpa-onnx as packaged cannot use {place.device}; take --device cpu", "device")
         self._lock = threading.Lock()
         self._opened: dict[tuple[Any, ...], Any] = {}

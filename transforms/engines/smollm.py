@@ -75,7 +75,7 @@ class SmolLM(Engine):
             params.model.path = str(models.folder(MODEL, self._place.models_dir) / row.files[0].name)
             params.n_ctx, params.n_parallel = CONTEXT, 1
             params.cpuparams.n_threads = params.cpuparams_batch.n_threads = len(os.sched_getaffinity(0))
-            params.n_gpu_layers = -1 if self._place.device == "cuda" else 0
+            params.n_gpu_layers = -1 if self._place.device in ("cuda", "auto") else 0
             params.warmup, params.verbosity = False, -1
             params.cache_ram_mib = params.n_ctx_checkpoints = 0
             # the library opens a port on this machine for its own web server; nobody else is let in

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from transforms.engine import Place
+from transforms.engines.ctranslate2_place import device_of
 from transforms.errors import WavemillError
 from transforms.segments import Word, glue_of
 
@@ -42,7 +43,7 @@ class WhisperModel:
     def __init__(self, folder: Path, compute_type: str, place: Place, max_tokens: int) -> None:
         import faster_whisper
 
-        device = "cuda" if place.device == "cuda" else "cpu"
+        device = device_of(place)
         if compute_type == "auto":
             compute_type = "float16" if device == "cuda" else "int8"
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -260,10 +261,11 @@ def test_the_models_an_engine_names_are_rows_of_the_table_for_it(cls: type[Engin
 
 
 @every_class_with_languages
-def test_a_language_that_an_engine_does_not_know_is_refused_at_once(cls: type[Engine]) -> None:
+def test_a_language_that_an_engine_does_not_know_is_refused_at_once_with_those_it_has(cls: type[Engine]) -> None:
     with pytest.raises(WavemillError) as caught:
         cls().check(item_of(cls, language="tlh"))
     assert (caught.value.code, caught.value.field) == ("unsupported_language", "language")
+    assert re.search(r"\ben\b|\ben[-_](us|US)\b", caught.value.detail)
     cls().check(item_of(cls, language="en"))
 
 

@@ -61,6 +61,7 @@ def test_a_model_of_many_languages_is_told_both_and_its_answer_does_not_name_the
     with pytest.raises(WavemillError) as caught:
         translate(tmp_path, "Hello world.", to="tlh")
     assert (caught.value.code, caught.value.field) == ("unsupported_language", "to")
+    assert "eng_Latn, fra_Latn, spa_Latn" in caught.value.detail
 
 
 def test_a_model_into_several_languages_is_told_which(tmp_path: Path) -> None:

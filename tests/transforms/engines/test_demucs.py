@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from transforms import models
+from transforms import codec, models, steps
 from transforms.engine import Place
 from transforms.engines.demucs import Demucs, consistent
 from transforms.errors import WavemillError
 from transforms.models import File, Model
+from transforms.operations import operation
+from transforms.options import AudioOptions
 from transforms.pull import pull
-from transforms.records import Audio, Piece, Result
+from transforms.records import Audio, Failure, Input, Item, Piece, Result, Work
 from transforms.settings import Settings
 
 RATE_HZ = 44100
@@ -148,6 +150,37 @@ def test_memory_that_never_suffices_is_the_items_own_transient_failure(engine: D
     with pytest.raises(WavemillError, match="even for segments") as caught:
         separated(engine, MIX)
     assert caught.value.code == "out_of_memory"
+
+
+def test_a_mono_file_comes_out_as_stereo_stems_whose_halves_agree_on_their_sum(engine: Demucs, tmp_path: Path) -> None:
+    mono = Audio(MIX[:1, :RATE_HZ], RATE_HZ)
+    (tmp_path / "mono.wav").write_bytes(codec.encode(mono, AudioOptions(format="wav")).data)
+    item = Item("0" * 64, "a", "separate", "demucs", engine.Options(), {"audio": Input("uri", str(tmp_path / "mono.wav"))})
+    row = operation("separate")
+    flow = steps.fetch([Work(item, None)], row, engine, Settings())
+    (work,) = steps.join(steps.infer(steps.split(flow, row, engine), engine), row, engine)
+    assert isinstance(work, Work)
+    stems = [audio.samples for audio in work.payload.outputs.values()]
+    assert [stem.shape for stem in stems] == [(2, RATE_HZ)] * 2
+    np.testing.assert_allclose(sum(stems), mono.samples.repeat(2, axis=0), atol=1e-3)
+
+
+def test_memory_of_torch_that_never_suffices_fails_one_item_and_leaves_the_others(engine: Demucs) -> None:
+    import torch
+
+    def short_of_memory(layer: Any, given: Any) -> None:
+        if bool((given[0] != 0).any()):
+            raise torch.OutOfMemoryError("injected")
+
+    engine._open("htdemucs").models[0].tencoder[0].register_forward_pre_hook(short_of_memory)
+    item = Item("0" * 64, "a", "separate", "demucs", engine.Options(), {})
+    silence, sound = np.zeros((2, RATE_HZ), np.float32), MIX[:, :RATE_HZ]
+    flow = [Work(item, [Piece({"audio": Audio(samples, RATE_HZ)}, item.options, 0)]) for samples in (silence, sound, silence)]
+    assert [one.code if isinstance(one, Failure) else "made" for one in steps.infer(list(flow), engine)] == [
+        "made",
+        "out_of_memory",
+        "made",
+    ]
 
 
 def test_weights_that_are_not_those_their_name_says_are_refused(models_dir: Path, tmp_path: Path) -> None:

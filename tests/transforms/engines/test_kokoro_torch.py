@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 import soxr
 
-from transforms import kokoro_model, kokoro_weights, models
+from transforms import kokoro_model, kokoro_weights, models, speech, steps
 from transforms.engine import Engine, Place, engine_class
 from transforms.engines.kokoro import Kokoro
 from transforms.engines.kokoro_torch import KokoroTorch
-from transforms.errors import WavemillError
+from transforms.errors import WavemillError, kind
 from transforms.pull import pull_all
-from transforms.records import Audio, Input, Item, Piece, Result
+from transforms.records import Audio, Failure, Input, Item, Piece, Result, Work
 from transforms.settings import Settings
 
 TEXTS = ("The keeper had not spoken to anyone for days.", "Good morning, the boat is late.")
@@ -72,15 +73,53 @@ def test_speed_makes_speech_shorter(engine: Engine) -> None:
     assert len(said(engine, TEXTS[1], speed=2.0)) < 0.7 * len(said(engine, TEXTS[1]))
 
 
-def test_out_of_memory_is_a_failure_that_another_run_may_not_have(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_memory(*_: Any) -> None:
-        raise MemoryError
+def test_each_word_is_told_when_another_model_hears_it(engine: Engine) -> None:
+    options = KokoroTorch.Options.parse({"word_timestamps": True})
+    (outcome,) = engine.run([Piece({"text": TEXTS[0]}, options, 0)])
+    assert isinstance(outcome, Result)
+    told, audio = outcome.fields["words"], outcome.outputs["audio"]
+    assert [word["word"] for word in told] == TEXTS[0].split()
+    whisper = loaded(engine_class("transcribe", "faster-whisper"), model="tiny.en")
+    wanted = type(whisper).Options.parse({"model": "tiny.en", "timestamps": True})
+    sound = Audio(soxr.resample(audio.samples[0], 24000, 16000)[None], 16000)
+    (heard,) = whisper.run([Piece({"audio": sound}, wanted, 0)])
+    assert isinstance(heard, Result)
+    times = [word for segment in heard.fields["segments"] for word in segment["words"]]
+    assert len(times) == len(told)
+    inner = list(zip(told, times, strict=True))[1:]  # the other takes the silence before a text for a part of its first word
+    assert max(abs(mine["start"] - its.start) for mine, its in inner) < 0.15
+    audible, start = speech.trim(audio, speech.levels(audio))
+    assert told[0]["start"] == pytest.approx(start / 24000, abs=0.1)
+    assert told[-1]["end"] > start / 24000 + audible.duration_s - 0.1  # its own end may be too quiet to be heard
+    assert "words" not in engine.run([Piece({"text": "One."}, KokoroTorch.Options(), 0)])[0].fields  # type: ignore[union-attr]
 
-    said(engine, "One.")
-    monkeypatch.setattr(kokoro_model, "speak", no_memory)
-    with pytest.raises(WavemillError, match="tokens on cpu") as caught:
-        said(engine, TEXTS[0])
-    assert (caught.value.code, caught.value.kind) == ("out_of_memory", "transient")
+
+def test_out_of_memory_is_a_failure_that_another_run_may_not_have(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    speak = kokoro_model.speak
+
+    def short_of_memory(model: Any, ids: Any, *others: Any) -> Any:
+        if ids.shape[-1] > 40:
+            raise torch.OutOfMemoryError("injected")
+        return speak(model, ids, *others)
+
+    monkeypatch.setattr(kokoro_model, "speak", short_of_memory)
+    options = KokoroTorch.Options()
+    items = [Item("0" * 64, "a", "synthesize", "kokoro-torch", options, {}) for _ in range(3)]
+    texts = ("One.", TEXTS[0], "Two.")
+    found = steps.infer([Work(item, [Piece({"text": text}, options, 0)]) for item, text in zip(items, texts, strict=True)], engine)
+    assert [one.code if isinstance(one, Failure) else "said" for one in found] == ["said", "out_of_memory", "said"]
+    assert kind("out_of_memory") == "transient"
+
+
+def test_two_threads_at_once_load_one_model(engine: Engine) -> None:
+    fresh = loaded(KokoroTorch)
+    assert isinstance(fresh, KokoroTorch)
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(lambda _: fresh._open(), range(2))
+    assert first is second
+    fresh.close()
 
 
 def test_weights_that_are_not_all_there_are_refused(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
