@@ -52,7 +52,7 @@ def collect_options(row: Operation, params: dict[str, Any]) -> dict[str, Any]:
     known = {name for name, _, _ in _fields(row)}
     for key, value in params["pairs"]:
         name = key.replace("-", "_")
-        if name not in known:
+        if name not in known and not any(engine_class(row.name, engine).Options.takes(name) for engine in engines(row.name)):
             raise click.UsageError(f"-O {key}: no engine of {row.name} has such an option{near(name, known)}")
         given[name] = value
     return given

@@ -286,3 +286,16 @@ def test_a_turn_of_a_conversation_is_a_file_or_a_text() -> None:
     answer = call("chat")
     assert answer.exit_code == 2
     assert "give FILE..., or --text" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("pair", "says"),
+    [("tts.engine=nobody", "nobody"), ("tts.nothing=1", "nothing"), ("nothing.engine=1", "no such option"), ("tts.=1", "no such option")],
+)
+def test_an_option_of_a_stage_is_set_by_its_dotted_name(here: Path, pair: str, says: str) -> None:
+    planning = ("plan", "convert-voice", "talk.wav", "-o", "out", "--voice", "en_US-joe-medium")
+    answer = call(*planning, "-O", "tts.engine=piper", "-O", "stt.model=tiny.en")
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    answer = call(*planning, "-O", pair)
+    assert answer.exit_code == 2
+    assert says in answer.stderr.replace("has such an option", "no such option")
