@@ -50,13 +50,13 @@ class Cascade(Chain):
             )
         return heard, segments
 
-    def say(self, stage: Stage, seed: int, voice: str, language: str | None) -> revoice.Say:
+    def say(self, stage: Stage, piece: Piece, voice: str, language: str | None) -> revoice.Say:
         """A voice that speaks a text at a rate."""
         options = stage.options.model_copy(update={"voice": voice, "language": language, "sentence_pause": 0.12, "paragraph_pause": 0.0})
 
         def say(text: str, rate: float) -> Audio:
             update = {"speed": max(0.5, min(2.0, options.speed * rate))}  # type: ignore[attr-defined]
-            spoken = self.work(dataclasses.replace(stage, options=options.model_copy(update=update)), seed, {"text": text})
+            spoken = self.work(dataclasses.replace(stage, options=options.model_copy(update=update)), piece.seed, {"text": text})
             audio: Audio = spoken.outputs["audio"]
             return audio
 
@@ -92,7 +92,7 @@ class Cascade(Chain):
         heard, segments = self.hear(hear, piece)
         voice, of_voice = self.chosen(piece)
         told = self.told(piece.options, heard.fields)
-        say = self.say(speak, piece.seed, voice, told["language"])
+        say = self.say(speak, piece, voice, told["language"])
         spoken = self.respeak(segments, say, audio.duration_s, speak.engine.rate_hz, piece.options)
         return Result({**told, **of_voice}, {"audio": spoken})
 
