@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 import sys
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -58,9 +58,12 @@ class Chatterboxes:
             for module in ("perth", "chatterbox.models.s3gen"):
                 _import(module)
         except ImportError as error:
-            raise WavemillError("engine_unloadable", f"{error}; install the extra `chatterbox`: pip install 'wavemill[chatterbox]'") from error
+            raise WavemillError(
+                "engine_unloadable", f"{error}; install the extra `chatterbox`: pip install 'wavemill[chatterbox]'"
+            ) from error
         self._torch, self._place = open_torch(place), place
-        self._lock, self._opened, self._mark = threading.Lock(), dict[str, Any](), None
+        self._lock, self._opened = threading.Lock(), dict[str, Any]()
+        self._mark: Any = None
         self._voices: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
     def close(self) -> None:
@@ -76,7 +79,7 @@ class Chatterboxes:
                 module, name = LOADED_BY[row]
                 loaded = getattr(_import(module), name)
                 _hush()
-                with self._memory(f"to load {row}"):
+                with self._memory(f"to load {row}"), _unwarned():
                     try:
                         self._opened[row] = loaded.from_local(folder, self._place.device)
                     except self._torch.OutOfMemoryError:
@@ -99,17 +102,10 @@ class Chatterboxes:
 
     @contextmanager
     def sampling(self, seed: int, purpose: str) -> Iterator[None]:
-        """The model to oneself, what it draws decided by the seed, and on a processor every core. Raises `out_of_memory`."""
-        torch = self._torch
-        with _SAMPLING, self._memory(purpose), torch.inference_mode():
-            threads = torch.get_num_threads()
-            torch.manual_seed(seed % 2**63)
-            if self._place.device == "cpu":
-                torch.set_num_threads(len(os.sched_getaffinity(0)))
-            try:
-                yield
-            finally:
-                torch.set_num_threads(threads)
+        """The model to oneself, what it draws decided by the seed. Raises `out_of_memory`."""
+        with _SAMPLING, self._memory(purpose), self._torch.inference_mode():
+            self._torch.manual_seed(seed % 2**63)
+            yield
 
     @contextmanager
     def _memory(self, purpose: str) -> Iterator[None]:
@@ -145,7 +141,6 @@ def unpacked(data: bytes, name: Name, device: str) -> Any:
     Raises `bad_option` for another file, and for a voice of turbo in another model or the other way round.
     """
     import torch
-
     from chatterbox.tts import Conditionals
 
     try:
@@ -184,7 +179,9 @@ def _hush() -> None:
 
 def _import(name: str) -> Any:
     """A module of the libraries. Perth asks `pkg_resources`, which setuptools no longer has, where its own files are."""
-    if name.partition(".")[0] == "perth" and "pkg_resources" not in sys.modules:
+    with _unwarned():
+        if name.partition(".")[0] != "perth" or "pkg_resources" in sys.modules:
+            return import_module(name)
         stand_in: Any = ModuleType("pkg_resources")
         stand_in.resource_filename = lambda package, member: str(files(package) / member)
         sys.modules["pkg_resources"] = stand_in
@@ -192,4 +189,11 @@ def _import(name: str) -> Any:
             return import_module(name)
         finally:
             del sys.modules["pkg_resources"]
-    return import_module(name)
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """Without the warnings that the libraries have for their own authors."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

@@ -20,7 +20,30 @@ from transforms.speakers import MODEL, SpeakerEncoder
 METHOD = "chatterbox conditionals"
 WATERMARK = "perth"
 MAX_VOICE_BYTES = 16 << 20
-LANGUAGES = tuple("ar da de el en es fi fr he hi it ja ko ms nl no pl pt ru sv sw tr".split())
+LANGUAGES = (
+    "ar",
+    "da",
+    "de",
+    "el",
+    "en",
+    "es",
+    "fi",
+    "fr",
+    "he",
+    "hi",
+    "it",
+    "ja",
+    "ko",
+    "ms",
+    "nl",
+    "no",
+    "pl",
+    "pt",
+    "ru",
+    "sv",
+    "sw",
+    "tr",
+)
 """Those of the multilingual model but Chinese, for which its library fetches a word segmenter when it runs."""
 TURBO_LEAST_S = 5.0
 """Turbo's library takes no shorter reference."""

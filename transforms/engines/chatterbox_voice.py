@@ -15,13 +15,13 @@ from transforms.chatterbox_model import RATE_HZ
 from transforms.engines import cascade
 from transforms.engines.chatterbox import (
     METHOD,
-    PROVENANCE,
     WATERMARK,
     ChatterboxEngine,
     check_voice,
     read_voice,
     voice_identity,
 )
+from transforms.engines.kokoro_voice import PROVENANCE
 from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
 from transforms.records import Audio, Item, Outcome, Piece, Result
