@@ -5,8 +5,10 @@ Resemble AI's own distribution marks what it makes with its watermark Perth; the
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
+import json
 import sys
 import threading
 import warnings
@@ -126,30 +128,29 @@ class Chatterboxes:
         return np.pad(made, (0, max(0, samples.size - made.size)))[: samples.size]
 
 
-def packed(conditionals: Any, name: Name) -> bytes:
-    """The library's `Conditionals` as the file that its `load` reads, with the model's name beside them."""
-    import torch
-
-    file, on_cpu = io.BytesIO(), conditionals.to("cpu")
-    torch.save({"t3": vars(on_cpu.t3), "gen": on_cpu.gen, "model": name}, file)
-    return file.getvalue()
+def packed(conditionals: Any) -> str:
+    """The library's `Conditionals`, as its own `save` writes them, in base 64."""
+    file = io.BytesIO()
+    conditionals.to("cpu").save(file)
+    return base64.b64encode(file.getvalue()).decode()
 
 
 def unpacked(data: bytes, name: Name, device: str) -> Any:
-    """`Conditionals` of such a file, of which nothing but tensors is read.
+    """The `Conditionals` in a file of embed, of which nothing but tensors is read.
 
     Raises `bad_option` for another file, and for a voice of turbo in another model or the other way round.
     """
-    import torch
     from chatterbox.tts import Conditionals
 
     try:
-        made = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True).get("model", name)
-        found = Conditionals.load(io.BytesIO(data)).to(device)
+        told = json.loads(data)
+        made, file = told["model"], io.BytesIO(base64.b64decode(told["conditionals"]))
+        found = Conditionals.load(file).to(device)
     except Exception as error:  # a foreign file shows in a dozen ways
-        raise WavemillError("bad_option", f"voice: no file that embed made: {type(error).__name__}: {error}"[:300], "voice") from error
+        detail = f"voice: no file that `embed -e chatterbox` wrote: {type(error).__name__}: {error}"
+        raise WavemillError("bad_option", detail[:300], "voice") from error
     if (made == "turbo") != (name == "turbo"):
-        raise WavemillError("bad_option", f"voice: it was made for the model {made}, which {name} does not share", "voice")
+        raise WavemillError("bad_option", f"voice: it was made for the model {made}, and {name} has other voices", "voice")
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Sequence
 from typing import Any, ClassVar, get_args
 
@@ -49,17 +50,14 @@ TURBO_LEAST_S = 5.0
 """Turbo's library takes no shorter reference."""
 
 
-class ModelOptions(BaseOptions):
-    """Which of the models, and how it draws."""
+class ChatterboxOptions(synthesize.Options):
+    """Which of the models speaks, in whose voice, and how it draws."""
 
+    voice: str = Field("", description="path or URI of a voice that embed wrote, NAME.json; the model's own when unset")
     model: Name | None = Field(None, description="weights: tts or turbo for English, multilingual; by the language when unset")
     exaggeration: float = Field(0.5, ge=0.0, le=2.0, description="how much is felt, 0.5 being neutral (not turbo)")
     cfg_weight: float = Field(0.5, ge=0.0, le=1.0, description="how closely text and voice are followed; less is slower (not turbo)")
     temperature: float = Field(0.8, ge=0.05, le=5.0, description="how much one take differs from another")
-
-
-class SpeakingOptions(ModelOptions, synthesize.Options):
-    pass
 
 
 class ChatterboxEngine(Engine):
@@ -103,7 +101,7 @@ class Chatterbox(ChatterboxEngine):
 
     operation = "synthesize"
     version = 1
-    Options: ClassVar[type[SpeakingOptions]] = SpeakingOptions
+    Options: ClassVar[type[ChatterboxOptions]] = ChatterboxOptions
     languages = LANGUAGES
     max_chars = 300
     cost_s = 0.5
@@ -113,12 +111,12 @@ class Chatterbox(ChatterboxEngine):
         return (chatterbox_model.row(_model(options)),)
 
     def weights(self, options: BaseOptions) -> str:
-        assert isinstance(options, SpeakingOptions)
+        assert isinstance(options, ChatterboxOptions)
         return "+".join([*map(models.identity, self.models(options)), *voice_identity(options.voice)])
 
     def check(self, item: Item) -> None:
         options = item.options
-        assert isinstance(options, SpeakingOptions)
+        assert isinstance(options, ChatterboxOptions)
         check_voice(options.voice)
         _check(options)
 
@@ -165,7 +163,7 @@ class ChatterboxClone(Chatterbox):
     version = 1
     cloning = True
 
-    class Options(SpeakingOptions, clone.Options):
+    class Options(ChatterboxOptions, clone.Options):
         pass
 
     def models(self, options: BaseOptions) -> tuple[str, ...]:
@@ -202,15 +200,17 @@ class ChatterboxEmbed(ChatterboxEngine):
     def _embed(self, piece: Piece) -> Outcome:
         audio, name = piece.inputs["audio"], piece.options.model
         assert isinstance(audio, Audio)
-        data = chatterbox_model.packed(self.conditionals(name, audio), name)
         fields = {"engine": self.name, "model": name, "method": METHOD, "duration_s": round(audio.duration_s, 3)}
-        return Result(fields, {"voice": Encoded(data, "pt", hashlib.sha256(data).hexdigest())})
+        data = json.dumps({**fields, "conditionals": chatterbox_model.packed(self.conditionals(name, audio))}).encode()
+        return Result(fields, {"voice": Encoded(data, "json", hashlib.sha256(data).hexdigest())})
 
 
 def check_voice(voice: str) -> None:
     """Raises `unknown_voice` for what cannot be a stored voice."""
-    if voice and not voice.endswith(".pt"):
-        detail = f"chatterbox has no voice {voice!r}: it speaks in its own, or in one that `wavemill embed -e chatterbox` wrote as NAME.pt"
+    if voice and not voice.endswith(".json"):
+        detail = (
+            f"chatterbox has no voice {voice!r}: it speaks in its own, or in one that `wavemill embed -e chatterbox` wrote as NAME.json"
+        )
         raise WavemillError("unknown_voice", detail, "voice")
 
 
@@ -229,7 +229,7 @@ def read_voice(uri: str) -> bytes:
         return opened.file.read()
 
 
-def _check(options: SpeakingOptions) -> None:
+def _check(options: ChatterboxOptions) -> None:
     language, name = _base(options.language), _model(options)
     known = LANGUAGES if name == "multilingual" else ("en",)
     if language not in known:
@@ -239,7 +239,7 @@ def _check(options: SpeakingOptions) -> None:
     if options.speed != 1:
         raise WavemillError("bad_option", "speed: chatterbox has no rate; leave it at 1", "speed")
     for field in ("exaggeration", "cfg_weight"):
-        if name == "turbo" and getattr(options, field) != ModelOptions.model_fields[field].default:
+        if name == "turbo" and getattr(options, field) != ChatterboxOptions.model_fields[field].default:
             raise WavemillError("bad_option", f"{field}: the model turbo has none; take {', '.join(get_args(Name)[::2])}", field)
 
 

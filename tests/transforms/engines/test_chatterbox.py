@@ -154,8 +154,8 @@ def test_a_stored_voice_speaks_as_the_clone_of_its_reference_does(
         "duration_s": round(joe.duration_s, 3),
     }
     voice = found.outputs["voice"]
-    assert voice.format == "pt"
-    stored = tmp_path / "joe.pt"
+    assert voice.format == "json"
+    stored = tmp_path / "joe.json"
     stored.write_bytes(voice.data)
     spoken = made(engines["synthesize"], {"text": TEXT}, model=model, voice=str(stored))
     clone = made(engines["clone"], {"text": TEXT, "reference": joe}, model=model)
@@ -173,16 +173,16 @@ def test_a_stored_voice_speaks_as_the_clone_of_its_reference_does(
 def test_a_stored_voice_is_part_of_the_identity_by_what_it_holds(engines: dict[str, Engine], tmp_path: Path) -> None:
     engine, found = engines["synthesize"], []
     for data in (b"one", b"two", b"one"):
-        (tmp_path / "a.pt").write_bytes(data)
-        found.append(identity.prefix(engine, engine.Options.parse({"voice": str(tmp_path / "a.pt")})))
+        (tmp_path / "a.json").write_bytes(data)
+        found.append(identity.prefix(engine, engine.Options.parse({"voice": str(tmp_path / "a.json")})))
     assert found[0] == found[2] != found[1]
 
 
 @needs_package
 def test_a_file_that_is_no_voice_fails_its_item(engines: dict[str, Engine], tmp_path: Path) -> None:
-    (tmp_path / "a.pt").write_bytes(b"no tensors at all")
+    (tmp_path / "a.json").write_bytes(b"no tensors at all")
     for operation, inputs in (("synthesize", {"text": TEXT}), ("convert_voice", {"audio": Audio(np.zeros((1, 24000), np.float32), 24000)})):
-        for name, code in (("a.pt", "bad_option"), ("b.pt", "input_not_found")):
+        for name, code in (("a.json", "bad_option"), ("b.json", "input_not_found")):
             outcome = ran(engines[operation], inputs, voice=str(tmp_path / name))
             assert isinstance(outcome, Failure)
             assert outcome.code == code
@@ -319,7 +319,7 @@ def test_options_that_no_model_follows_are_refused_at_once() -> None:
     assert refused("synthesize", text, speed=1.2) == ("bad_option", "speed")
     assert refused("synthesize", text, model="turbo", exaggeration=1.0) == ("bad_option", "exaggeration")
     assert refused("synthesize", text, voice="af_bella") == ("unknown_voice", "voice")
-    assert refused("clone", text, voice="a.pt") == ("bad_option", "voice")
+    assert refused("clone", text, voice="a.json") == ("bad_option", "voice")
     assert refused("convert_voice", {"audio": "a.wav"}, voice="af_bella") == ("unknown_voice", "voice")
     assert refused("convert_voice", {"audio": "a.wav"}, language="en") == ("bad_option", "language")
     assert refused("restyle", {"audio": "a.wav"}, voice="af_bella") == ("bad_option", "voice")
