@@ -14,7 +14,7 @@ import threading
 import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.resources import files
 from types import ModuleType
@@ -31,8 +31,9 @@ if TYPE_CHECKING:
 
 Name = Literal["tts", "turbo", "multilingual"]
 RATE_HZ = 24000
+TOKEN_FRAMES = 960
 HEARD_S = 60.0
-"""Seconds of a reference that are listened to; all but the speaker's embedding come from its first ten."""
+"""Seconds of a reference that are listened to; all but the speaker's embedding come from its first six to fifteen."""
 REMEMBERED = 16
 LOADED_BY = {
     "chatterbox": ("chatterbox.tts", "ChatterboxTTS"),
@@ -41,7 +42,13 @@ LOADED_BY = {
     "chatterbox-vc": ("chatterbox.vc", "ChatterboxVC"),
 }
 """Row of the weights table -> the class of the library that reads its folder."""
-_LOUD = ("chatterbox.tts_turbo", "chatterbox.models.t3.t3", "chatterbox.models.s3gen.s3gen", "chatterbox.models.s3gen.flow_matching")
+_LOUD = (
+    "chatterbox.tts_turbo",
+    "chatterbox.models.t3.t3",
+    "chatterbox.models.s3gen.s3gen",
+    "chatterbox.models.s3gen.flow_matching",
+    "perth.perth_net.perth_net_implicit.model.perth_net",
+)
 _SAMPLING = threading.Lock()
 """What is drawn comes from torch's one generator, so one piece is drawn at a time in this process."""
 
@@ -57,8 +64,8 @@ class Chatterboxes:
     def __init__(self, place: Place) -> None:
         """Raises `engine_unloadable`."""
         try:
-            for module in ("perth", "chatterbox.models.s3gen"):
-                _import(module)
+            for module in map(_import, _LOUD):
+                _hush(module)
         except ImportError as error:
             raise WavemillError(
                 "engine_unloadable", f"{error}; install the extra `chatterbox`: pip install 'wavemill[chatterbox]'"
@@ -80,7 +87,6 @@ class Chatterboxes:
                 folder = models.folder(row, self._place.models_dir)
                 module, name = LOADED_BY[row]
                 loaded = getattr(_import(module), name)
-                _hush()
                 with self._memory(f"to load {row}"), _unwarned():
                     try:
                         self._opened[row] = loaded.from_local(folder, self._place.device)
@@ -92,15 +98,17 @@ class Chatterboxes:
 
     def heard(self, row: str, reference: Audio, make: Callable[[Any, io.BytesIO], Any]) -> Any:
         """What `make` finds of a reference's voice by the model of a row; found once, as long as it is remembered."""
-        samples = reference.samples[0, : round(HEARD_S * reference.rate_hz)]
+        most = min(reference.frames, round(HEARD_S * RATE_HZ))
+        samples = reference.samples[0, : most // TOKEN_FRAMES * TOKEN_FRAMES]  # of a broken token the library complains, by logging
         name = (row, hashlib.sha256(samples.tobytes()).hexdigest())
-        if name not in self._voices:
+        found = self._voices.get(name)
+        if found is None:
             model = self.open(row)
             with self.sampling(0, f"to listen to {reference.duration_s:.0f} s of a reference"):
-                self._voices[name] = make(model, as_wav(Audio(samples[None], reference.rate_hz)))
+                found = self._voices[name] = make(model, as_wav(Audio(samples[None], RATE_HZ)))
             while len(self._voices) > REMEMBERED:
                 self._voices.popitem(last=False)
-        return self._voices[name]
+        return found
 
     @contextmanager
     def sampling(self, seed: int, purpose: str) -> Iterator[None]:
@@ -126,6 +134,17 @@ class Chatterboxes:
             self._mark = self._mark or _watermarker()
             made = np.asarray(self._mark.apply_watermark(samples, sample_rate=RATE_HZ), np.float32)
         return np.pad(made, (0, max(0, samples.size - made.size)))[: samples.size]
+
+
+@contextmanager
+def lent(model: Any, attribute: str, voice: Any) -> Iterator[None]:
+    """The model with another voice, where one is given, and with its own again afterwards."""
+    own = getattr(model, attribute)
+    setattr(model, attribute, voice or own)
+    try:
+        yield
+    finally:
+        setattr(model, attribute, own)
 
 
 def packed(conditionals: Any) -> str:
@@ -165,17 +184,13 @@ def as_wav(audio: Audio) -> io.BytesIO:
 
 
 def _watermarker() -> Any:
-    made = _import("perth.perth_net.perth_net_implicit.perth_watermarker").PerthImplicitWatermarker
-    with redirect_stdout(sys.stderr):  # it says which checkpoint it loads
-        return made()
+    return _import("perth.perth_net.perth_net_implicit.perth_watermarker").PerthImplicitWatermarker()
 
 
-def _hush() -> None:
-    """The library prints and draws progress bars, on streams that are our caller's."""
-    for name in _LOUD:
-        module: Any = import_module(name)
-        module.print = lambda *_, **__: None
-        module.tqdm = lambda steps, **_: steps
+def _hush(module: Any) -> None:
+    """The libraries print and draw progress bars, on streams that are our caller's."""
+    module.print = lambda *_, **__: None
+    module.tqdm = lambda steps, **_: steps
 
 
 def _import(name: str) -> Any:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, get_args
 
 from pydantic import Field
 
 from transforms import chatterbox_model, clone, embed, models, references, steps, synthesize
-from transforms.chatterbox_model import RATE_HZ, Chatterboxes, Name
+from transforms.chatterbox_model import RATE_HZ, REMEMBERED, Chatterboxes, Name, lent, unpacked
 from transforms.engine import Engine, Place
 from transforms.engines.kokoro_voice import PROVENANCE
 from transforms.errors import WavemillError
@@ -72,10 +73,16 @@ class ChatterboxEngine(Engine):
     def load(self, place: Place) -> None:
         self._place, self._models = place, Chatterboxes(place)
         self._encoder: SpeakerEncoder | None = None
+        self._stored = lru_cache(maxsize=REMEMBERED)(lambda voice, name: unpacked(read_voice(voice), name, place.device))
 
     def close(self) -> None:
         self._models.close()
+        self._stored.cache_clear()
         self._encoder = None
+
+    def stored(self, voice: str, name: Name) -> Any:
+        """The voice of a file of embed as a speaking model takes it. Raises `bad_option`, and as `read_voice`."""
+        return self._stored(voice, name)
 
     def conditionals(self, name: Name, reference: Audio) -> Any:
         """The reference's voice as a speaking model takes it. Raises `bad_reference`."""
@@ -85,8 +92,9 @@ class ChatterboxEngine(Engine):
             raise WavemillError("bad_reference", detail, "reference")
 
         def make(model: Any, file: Any) -> Any:
-            model.prepare_conditionals(file)
-            return model.conds
+            with lent(model, "conds", None):
+                model.prepare_conditionals(file)
+                return model.conds
 
         return self._models.heard(chatterbox_model.row(name), reference, make)
 
@@ -124,10 +132,10 @@ class Chatterbox(ChatterboxEngine):
         return steps.one_by_one(pieces, self._piece)
 
     def _piece(self, piece: Piece) -> Outcome:
-        options, name = piece.options, _model(piece.options)
+        options = piece.options
         if not options.voice:
             return self.speak(piece, None)
-        voice = chatterbox_model.unpacked(read_voice(options.voice), name, self._place.device)
+        voice = self.stored(options.voice, _model(options))
         return _told(self.speak(piece, voice), provenance=PROVENANCE)
 
     def speak(self, piece: Piece, voice: Any) -> Outcome:
@@ -145,13 +153,8 @@ class Chatterbox(ChatterboxEngine):
         if name == "multilingual":
             # Resemble's own default: the light library lacks the watch over the alignment, which ends what goes round in circles
             drawn |= {"language_id": _base(options.language), "repetition_penalty": 2.0}
-        with self._models.sampling(piece.seed, f"for {len(text)} characters"):
-            own = model.conds
-            model.conds = voice or own
-            try:
-                made = model.generate(text, **drawn)
-            finally:
-                model.conds = own
+        with self._models.sampling(piece.seed, f"for {len(text)} characters"), lent(model, "conds", voice):
+            made = model.generate(text, **drawn)
         samples = self._models.marked(np.asarray(made[0].float().cpu(), np.float32))
         return Result({"model": name, "watermark": WATERMARK}, {"audio": Audio(np.clip(samples, -1, 1)[None], RATE_HZ)})
 

@@ -11,14 +11,13 @@ from pydantic import Field
 from transforms import chatterbox_model, convert_voice, models, restyle, revoice, steps
 from transforms.blocks import gather, resample
 from transforms.chain import Stage, stage
-from transforms.chatterbox_model import RATE_HZ
+from transforms.chatterbox_model import RATE_HZ, lent
 from transforms.engines import cascade
 from transforms.engines.chatterbox import (
     METHOD,
     WATERMARK,
     ChatterboxEngine,
     check_voice,
-    read_voice,
     voice_identity,
 )
 from transforms.engines.kokoro_voice import PROVENANCE
@@ -66,14 +65,12 @@ class ChatterboxConvert(ChatterboxEngine):
         audio, target = piece.inputs["audio"], piece.inputs.get("target")
         assert isinstance(audio, Audio)
         model, told = self._models.open(ROW), {"watermark": WATERMARK}
-        voice = model.ref_dict
+        voice = None
         if isinstance(target, Audio):
             voice, told = self._target(target), told | {"method": METHOD, "provenance": PROVENANCE}
         elif piece.options.voice:
-            stored = chatterbox_model.unpacked(read_voice(piece.options.voice), "tts", self._place.device)
-            voice, told = stored.gen, told | {"method": METHOD, "provenance": PROVENANCE}
-        with self._models.sampling(piece.seed, f"for {audio.duration_s:.0f} s of speech"):
-            model.ref_dict = voice
+            voice, told = self.stored(piece.options.voice, "tts").gen, told | {"method": METHOD, "provenance": PROVENANCE}
+        with self._models.sampling(piece.seed, f"for {audio.duration_s:.0f} s of speech"), lent(model, "ref_dict", voice):
             made = model.generate(chatterbox_model.as_wav(audio))
         samples = np.asarray(made[0].float().cpu(), np.float32)
         samples = np.pad(samples, (0, max(0, audio.frames - samples.size)))[: audio.frames]  # it counts in tokens of 40 ms
@@ -83,8 +80,9 @@ class ChatterboxConvert(ChatterboxEngine):
         self.judge(target)
 
         def make(model: Any, file: Any) -> Any:
-            model.set_target_voice(file)
-            return model.ref_dict
+            with lent(model, "ref_dict", None):
+                model.set_target_voice(file)
+                return model.ref_dict
 
         return self._models.heard(ROW, target, make)
 

@@ -164,6 +164,9 @@ def test_a_stored_voice_speaks_as_the_clone_of_its_reference_does(
     if model == "tts":
         converted = made(engines["convert_voice"], {"audio": joe}, voice=str(stored))
         assert converted.fields["provenance"] == clone.fields["provenance"]
+    own = made(engines["synthesize"], {"text": TEXT}, model=model)
+    assert "provenance" not in own.fields
+    assert samples(own).tobytes() != samples(spoken).tobytes()
     other = ran(engines["synthesize"], {"text": TEXT}, model="turbo" if model == "tts" else "tts", voice=str(stored))
     assert isinstance(other, Failure)
     assert (other.code, other.field) == ("bad_option", "voice")
@@ -203,8 +206,8 @@ def test_a_converted_recording_is_as_long_as_it_was_in_the_targets_voice_or_the_
     assert targeted.fields["provenance"] == "synthetic speech in the voice of a reference, made by wavemill"
     assert samples(own).size == samples(targeted).size == part.frames
     assert samples(own).tobytes() != samples(targeted).tobytes()
-    again = made(engines["convert_voice"], {"audio": part, "target": joe})
-    assert samples(again).tobytes() == samples(targeted).tobytes()
+    for first, target in ((own, {}), (targeted, {"target": joe})):
+        assert samples(made(engines["convert_voice"], {"audio": part, **target})).tobytes() == samples(first).tobytes()
 
 
 @needs_package
@@ -241,10 +244,14 @@ def test_nothing_to_say_is_that_pieces_own_trouble(engines: dict[str, Engine]) -
 
 
 @needs_package
-def test_it_says_nothing_on_the_streams_that_are_its_callers(engines: dict[str, Engine], capfd: pytest.CaptureFixture[str]) -> None:
+def test_it_says_nothing_on_the_streams_and_logs_that_are_its_callers(
+    engines: dict[str, Engine], joe: Audio, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    odd = Audio(joe.samples[:, : 5 * 24000 + 1234], 24000)
     for options in ({}, {"model": "turbo"}):
-        made(engines["synthesize"], {"text": TEXT}, **options)
+        made(engines["clone"], {"text": TEXT, "reference": odd}, **options)
     assert capfd.readouterr() == ("", "")
+    assert caplog.messages == []
 
 
 @needs_package
