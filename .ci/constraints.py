@@ -17,7 +17,7 @@ HEADER = """\
 
 def resolve(root: Path) -> dict[str, str]:
     """Name -> version of every distribution that an installation with all extras would hold."""
-    extras = "api,dagster,dev,gpu,kafka,sherpa,torch"
+    extras = "api,chatterbox,dagster,dev,gpu,kafka,sherpa,torch"
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         pip, report = [f"{folder}/bin/python", "-m", "pip"], Path(folder, "report.json")

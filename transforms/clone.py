@@ -11,7 +11,7 @@ from transforms.errors import WavemillError
 from transforms.records import Audio, Item, Piece, Result
 
 VERSION = 1
-OF_VOICE = ("voice", "method", "similarity", "provenance")
+OF_VOICE = ("voice", "model", "method", "similarity", "provenance", "watermark")
 """Fields that are about the voice, the same for every piece."""
 
 

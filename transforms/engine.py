@@ -24,6 +24,7 @@ ENGINES: dict[str, dict[str, str]] = {
         "kokoro": "transforms.engines.kokoro:Kokoro",
         "kokoro-torch": "transforms.engines.kokoro_torch:KokoroTorch",
         "piper": "transforms.engines.piper:Piper",
+        "chatterbox": "transforms.engines.chatterbox:Chatterbox",
         "sherpa": "transforms.engines.sherpa_tts:SherpaSpeech",
         "echo": "transforms.engines.echo:EchoSpeech",
     },
@@ -51,18 +52,22 @@ ENGINES: dict[str, dict[str, str]] = {
     },
     "embed": {
         "kokoro": "transforms.engines.kokoro_voice:KokoroEmbed",
+        "chatterbox": "transforms.engines.chatterbox:ChatterboxEmbed",
     },
     "clone": {
         "kokoro": "transforms.engines.kokoro_voice:KokoroClone",
+        "chatterbox": "transforms.engines.chatterbox:ChatterboxClone",
     },
     "convert_voice": {
         "cascade": "transforms.engines.cascade:ConvertVoice",
+        "chatterbox": "transforms.engines.chatterbox_voice:ChatterboxConvert",
     },
     "translate": {
         "cascade": "transforms.engines.cascade:Translate",
     },
     "restyle": {
         "cascade": "transforms.engines.cascade:Restyle",
+        "chatterbox": "transforms.engines.chatterbox_voice:ChatterboxRestyle",
     },
     "chat": {
         "cascade": "transforms.engines.voice_chat:VoiceChat",

@@ -125,6 +125,12 @@ def _piper(voice: str, licence: str, bytes: int | None = None, **row: Any) -> Mo
     )
 
 
+def _chatterbox(id: str, summary: str, hub: Hub, files: tuple[File, ...], languages: tuple[str, ...] = ("en",)) -> Model:
+    return Model(id, "chatterbox", "MIT", languages, summary, files, hub)
+
+
+CHATTERBOX_REPO = ("ResembleAI/chatterbox", "5bb1f6ee58e50c3b8d408bc82a6d3740c2db6e18")
+CHATTERBOX_TURBO_REPO = ("ResembleAI/chatterbox-turbo", "749d1c1a46eb10492095d68fbcf55691ccf137cd")
 PIPER_REVISION = "0d907f158acc877ddeebcbf827659ee13bea8bcd"
 KOKORO_HUB = ("onnx-community/Kokoro-82M-v1.0-ONNX", "1939ad2a8e416c0acfeecc08a694d14ef25f2231")
 KOKORO_LANGUAGES = ("en", "es", "fr", "hi", "it", "ja", "pt", "zh")
@@ -265,6 +271,45 @@ def _rows() -> Iterator[Model]:
             files=(File(f"{name}.yaml"), File(weights)),
             by_hand="the project demucs publishes them, and its package has the .yaml in its folder `remote`",
         )
+    english = (File("ve.safetensors", 5_695_784), File("t3_cfg.safetensors", 2_129_653_744), File("s3gen.safetensors", 1_056_484_620))
+    yield _chatterbox(
+        "chatterbox",
+        "speaks English in any voice, with its own and more or less feeling, 0.8 G parameters",
+        Hub(*CHATTERBOX_REPO),
+        (*english, File("tokenizer.json"), File("conds.pt")),
+    )
+    yield _chatterbox(
+        "chatterbox-multilingual",
+        "speaks 22 languages in any voice, 0.8 G parameters",
+        Hub(*CHATTERBOX_REPO),
+        (
+            File("ve.pt"),
+            File("t3_mtl23ls_v2.safetensors"),
+            File("s3gen.pt", 1_057_165_844),
+            File("grapheme_mtl_merged_expanded_v1.json"),
+            File("Cangjie5_TC.json"),
+            File("conds.pt"),
+        ),
+        languages=("*",),
+    )
+    yield _chatterbox(
+        "chatterbox-turbo",
+        "speaks English in any voice, in fewer steps, 0.7 G parameters",
+        Hub(*CHATTERBOX_TURBO_REPO),
+        (
+            File("ve.safetensors", 5_695_784),
+            File("t3_turbo_v1.safetensors", 1_915_480_052),
+            File("s3gen_meanflow.safetensors", 1_064_875_036),
+            *map(File, ("vocab.json", "merges.txt", "added_tokens.json", "tokenizer_config.json", "special_tokens_map.json", "conds.pt")),
+        ),
+    )
+    yield _chatterbox(
+        "chatterbox-vc",
+        "says a recording in another voice, 0.3 G parameters",
+        Hub(*CHATTERBOX_REPO),
+        (english[2], File("conds.pt")),
+        languages=("*",),
+    )
     yield _whisper(
         "base",
         "Systran/faster-whisper-base",

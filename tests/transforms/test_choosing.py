@@ -9,7 +9,7 @@ from transforms.choosing import choose_model
 from transforms.errors import WavemillError
 from transforms.operations import OPERATIONS
 
-ELSEWHERE = "bark chatterbox cosyvoice2 dia glm-tts gpt-sovits indextts2 knn-vc openvoice orpheus qwen3-tts sesame spark spleeter tortoise"
+ELSEWHERE = "bark cosyvoice2 dia glm-tts gpt-sovits indextts2 knn-vc openvoice orpheus qwen3-tts sesame spark spleeter tortoise"
 """Models of the hosted API that no engine of ours runs."""
 
 
@@ -24,6 +24,8 @@ ELSEWHERE = "bark chatterbox cosyvoice2 dia glm-tts gpt-sovits indextts2 knn-vc 
         ("transcribe", "faster-whisper", "faster-whisper"),
         ("transcribe", "large-v3", "faster-whisper"),
         ("transcribe", "whisper-tiny.en", "faster-whisper"),
+        ("synthesize", "chatterbox", "chatterbox"),
+        ("clone", "chatterbox-turbo", "chatterbox"),
         ("separate", "demucs", "demucs"),
         ("separate", "htdemucs_6s", "demucs"),
         ("convert-voice", "cascade", "cascade"),
@@ -71,6 +73,7 @@ def test_a_model_that_needs_a_folder_of_the_users_says_how_to_run_it(operation: 
         ("synthesize", "de", "piper"),
         ("synthesize", "de-DE", "piper"),
         ("synthesize", "auto", "kokoro"),
+        ("synthesize", "ar", "chatterbox"),
         ("transcribe", "sw", "faster-whisper"),
         ("enhance", "tlh", "deepfilternet"),
     ],
@@ -86,7 +89,7 @@ def test_the_default_is_asked_first_wherever_it_stands_in_the_table(monkeypatch:
 
 
 def test_a_language_that_no_engine_has_is_refused_with_those_there_are() -> None:
-    with pytest.raises(WavemillError, match="de, en, es") as caught:
+    with pytest.raises(WavemillError, match="de, el, en, es") as caught:
         choose_model("synthesize", language="tlh")
     assert (caught.value.code, caught.value.field) == ("unsupported_language", "language")
 

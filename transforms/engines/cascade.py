@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from transforms import convert_voice, restyle, revoice, steps, translate
+from transforms import convert_voice, restyle, revoice, steps, translate, voices
 from transforms.chain import Chain, Stage, stage
 from transforms.engine import Place
 from transforms.engines.kokoro import PROVENANCE
@@ -35,32 +35,18 @@ class Cascade(Chain):
         yield stage("transcribe", options.stt, language=options.language)
         yield stage("synthesize", options.tts, voice=options.voice or None, language=options.language)
 
-    def own_models(self, options: BaseOptions) -> tuple[str, ...]:
-        return models_for(options)
-
-    def weights(self, options: BaseOptions) -> str:
-        return f"{super().weights(options)}+{found_by(options)}"
-
-    def check(self, item: Item) -> None:
-        how(item.options)
-        super().check(item)
-
-    def load(self, place: Place) -> None:
-        super().load(place)
-        self._fitter = Fitter(place)
-
     def hear(self, stage: Stage, piece: Piece) -> tuple[Result, list[dict[str, Any]]]:
         """What is said, and its segments. Raises `engine_error` where somebody speaks and no word is made out."""
         heard = listen(self, stage, piece)
         return heard, revoice.segments_of(heard)
 
-    def say(self, stage: Stage, seed: int, voice: str, language: str | None) -> revoice.Say:
+    def say(self, stage: Stage, piece: Piece, voice: str, language: str | None) -> revoice.Say:
         """A voice that speaks a text at a rate."""
         options = stage.options.model_copy(update={"voice": voice, "language": language, "sentence_pause": 0.12, "paragraph_pause": 0.0})
 
         def say(text: str, rate: float) -> Audio:
             update = {"speed": max(0.5, min(2.0, options.speed * rate))}  # type: ignore[attr-defined]
-            spoken = self.work(dataclasses.replace(stage, options=options.model_copy(update=update)), seed, {"text": text})
+            spoken = self.work(dataclasses.replace(stage, options=options.model_copy(update=update)), piece.seed, {"text": text})
             audio: Audio = spoken.outputs["audio"]
             return audio
 
@@ -68,12 +54,7 @@ class Cascade(Chain):
 
     def chosen(self, piece: Piece) -> tuple[str, dict[str, Any]]:
         """The voice that is meant, and the fields that say how it was found. Raises `bad_reference`."""
-        options = piece.options
-        target = piece.inputs.get("target")
-        if not isinstance(target, Audio):
-            return options.voice, {"voice": options.voice}
-        fitted = self._fitter.voice(target, options)
-        return fitted.voice, {**fitted.fields, "provenance": PROVENANCE}
+        raise NotImplementedError
 
     def reworded(self, between: Sequence[Stage], segments: list[dict[str, Any]], heard: Result, piece: Piece) -> list[dict[str, Any]]:
         """The segments with what is said in their place."""
@@ -97,12 +78,40 @@ class Cascade(Chain):
         segments = self.reworded(between, segments, heard, piece)
         voice, of_voice = self.chosen(piece)
         told = self.told(piece.options, heard.fields, segments)
-        say = self.say(speak, piece.seed, voice, told["language"])
+        say = self.say(speak, piece, voice, told["language"])
         spoken = self.respeak(segments, say, audio.duration_s, speak.engine.rate_hz, piece.options)
         return Result({**told, **of_voice}, {"audio": spoken})
 
 
-class ConvertVoice(Cascade):
+class ByKokoro(Cascade):
+    """A cascade whose voices Kokoro speaks: named, or found in a recording."""
+
+    def own_models(self, options: BaseOptions) -> tuple[str, ...]:
+        return models_for(options)
+
+    def weights(self, options: BaseOptions) -> str:
+        return f"{super().weights(options)}+{found_by(options)}"
+
+    def check(self, item: Item) -> None:
+        how(item.options)
+        super().check(item)
+
+    def load(self, place: Place) -> None:
+        super().load(place)
+        self._fitter = Fitter(place)
+
+    def chosen(self, piece: Piece) -> tuple[str, dict[str, Any]]:
+        """The voice that is meant, and the fields that say how it was found. Raises `bad_reference`."""
+        options = piece.options
+        target = piece.inputs.get("target")
+        if not isinstance(target, Audio):
+            lent = {"provenance": PROVENANCE} if voices.of_recording(options.voice) else {}
+            return options.voice, {"voice": options.voice, **lent}
+        fitted = self._fitter.voice(target, options)
+        return fitted.voice, {**fitted.fields, "provenance": PROVENANCE}
+
+
+class ConvertVoice(ByKokoro):
     operation = "convert_voice"
     version = 2
 
@@ -115,12 +124,10 @@ class ConvertVoice(Cascade):
             raise WavemillError("bad_option", "whose voice? give a recording of it as target, or a voice by name", "target")
 
 
-class Restyle(Cascade):
-    operation = "restyle"
-    version = 2
+class Restyling(Cascade):
+    """What is said again in another mood."""
 
-    class Options(Fitting, restyle.Options):
-        pass
+    operation = "restyle"
 
     def told(self, options: Any, heard: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return {**super().told(options, heard, segments), "emotion": options.emotion}
@@ -131,7 +138,14 @@ class Restyle(Cascade):
         return restyle.coloured(revoice.speak(moved, say, total_s, rate_hz, options.speed), preset)
 
 
-class Translate(Cascade):
+class Restyle(Restyling, ByKokoro):
+    version = 2
+
+    class Options(Fitting, restyle.Options):
+        pass
+
+
+class Translate(ByKokoro):
     """Into English by the recognizer's own translation, into other languages by a text engine between hearing and speaking."""
 
     operation = "translate"

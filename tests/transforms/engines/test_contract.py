@@ -130,8 +130,9 @@ def loaded(cls: type[Engine], threads: int = 2) -> Engine:
         pytest.skip("transcribe sherpa needs the folder of a model, which nothing fetches")
     settings = Settings()
     for model in cls().models(options_of(cls)):
-        if models.known(model).by_hand and not (settings.models_dir / model).exists():
-            pytest.skip(f"{cls.operation} {cls.name} needs the weights {model}, which nothing fetches")
+        row = models.known(model)
+        if not row.packages and not (settings.models_dir / model).exists():
+            pytest.skip(f"{cls.operation} {cls.name} needs the weights {model}, which no package carries")
         pull(model, settings)
     made = cls()
     made.load(Place("cpu", threads, settings.models_dir))
@@ -246,7 +247,20 @@ print(sorted(sys.modules))
     command = [sys.executable, "-W", "error", "-c", code, json.dumps(values_of(cls))]
     seen = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     heavy = ("onnxruntime", "onnx", "ctranslate2", "faster_whisper", "piper", "misaki", "spacy", "av", "huggingface_hub", "sherpa_onnx")
-    for module in (*heavy, "torch", "demucs", "kokoro", "scipy", "librosa", "sentencepiece", "xllamacpp", "httpx"):
+    for module in (
+        *heavy,
+        "torch",
+        "chatterbox",
+        "perth",
+        "soundfile",
+        "demucs",
+        "kokoro",
+        "scipy",
+        "librosa",
+        "sentencepiece",
+        "xllamacpp",
+        "httpx",
+    ):
         assert f"'{module}'" not in seen
 
 

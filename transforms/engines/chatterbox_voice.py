@@ -1,0 +1,146 @@
+"""Recordings in another voice and mood by Chatterbox: converted sound to sound, or said again from their words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pydantic import Field
+
+from transforms import chatterbox_model, convert_voice, models, restyle, revoice, steps
+from transforms.blocks import gather, resample
+from transforms.chain import Stage, stage
+from transforms.chatterbox_model import RATE_HZ, lent
+from transforms.engines import cascade
+from transforms.engines.chatterbox import (
+    METHOD,
+    WATERMARK,
+    ChatterboxEngine,
+    check_voice,
+    voice_identity,
+)
+from transforms.engines.kokoro import PROVENANCE
+from transforms.errors import WavemillError
+from transforms.options import Options as BaseOptions
+from transforms.records import Audio, Item, Outcome, Piece, Result
+from transforms.speakers import MODEL, RATE_HZ as HEARD_AT_HZ
+
+ROW = "chatterbox-vc"
+
+
+class ChatterboxConvert(ChatterboxEngine):
+    """The recording's speech tokens, decoded in the target's voice, in a voice that embed has stored, or in the model's own.
+
+    Timing, words and delivery are the source's; nothing is recognized, so any language will do.
+    """
+
+    operation = "convert_voice"
+    version = 1
+    Options = convert_voice.Options
+    max_s = 30.0
+    cost_s = 5.0
+
+    def models(self, options: BaseOptions) -> tuple[str, ...]:
+        return ROW, MODEL
+
+    def weights(self, options: BaseOptions) -> str:
+        assert isinstance(options, convert_voice.Options)
+        return "+".join([*map(models.identity, self.models(options)), *voice_identity(options.voice)])
+
+    def check(self, item: Item) -> None:
+        options = item.options
+        assert isinstance(options, convert_voice.Options)
+        check_voice(options.voice)
+        for name in ("stt", "tts", "language"):
+            if getattr(options, name):
+                raise WavemillError("bad_option", f"{name}: chatterbox converts sound to sound, without words", name)
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        return steps.one_by_one(pieces, self._convert)
+
+    def _convert(self, piece: Piece) -> Outcome:
+        import numpy as np
+
+        audio, target = piece.inputs["audio"], piece.inputs.get("target")
+        assert isinstance(audio, Audio)
+        model, told = self._models.open(ROW), {"watermark": WATERMARK}
+        voice = None
+        if isinstance(target, Audio):
+            voice, told = self._target(target), told | {"method": METHOD, "provenance": PROVENANCE}
+        elif piece.options.voice:
+            voice, told = self.stored(piece.options.voice, "tts").gen, told | {"method": METHOD, "provenance": PROVENANCE}
+        with self._models.sampling(piece.seed, f"for {audio.duration_s:.0f} s of speech"), lent(model, "ref_dict", voice):
+            made = model.generate(chatterbox_model.as_wav(audio))
+        samples = np.asarray(made[0].float().cpu(), np.float32)
+        samples = np.pad(samples, (0, max(0, audio.frames - samples.size)))[: audio.frames]  # it counts in tokens of 40 ms
+        return Result(told, {"audio": Audio(np.clip(self._models.marked(samples), -1, 1)[None], RATE_HZ)})
+
+    def _target(self, target: Audio) -> Any:
+        self.judge(target)
+
+        def make(model: Any, file: Any) -> Any:
+            with lent(model, "ref_dict", None):
+                model.set_target_voice(file)
+                return model.ref_dict
+
+        return self._models.heard(ROW, target, make)
+
+
+class ChatterboxRestyle(cascade.Restyling):
+    """Heard, and said again by chatterbox's clone in the source's own voice, or in the target's.
+
+    Its rate is bent to the source's timing by a phase vocoder, as the model has none.
+    """
+
+    name = "chatterbox"
+    version = 1
+    rate_hz = RATE_HZ
+    requires = ChatterboxEngine.requires
+    extra = ChatterboxEngine.extra
+    cost_s = 8.0
+
+    class Options(restyle.Options):
+        exaggeration: float = Field(0.5, ge=0.0, le=2.0, description="how much is felt, 0.5 being neutral")
+
+    def stages(self, options: BaseOptions) -> Iterator[Stage]:
+        assert isinstance(options, self.Options)
+        yield stage("transcribe", options.stt, language=options.language)
+        yield stage("clone", {"engine": self.name, **options.tts}, language=options.language, exaggeration=options.exaggeration)
+
+    def check(self, item: Item) -> None:
+        super().check(item)
+        if item.options.voice:  # type: ignore[attr-defined]
+            raise WavemillError("bad_option", "chatterbox speaks in the source's voice or the target's; leave voice out", "voice")
+
+    def hear(self, stage: Stage, piece: Piece) -> tuple[Result, list[dict[str, Any]]]:
+        audio = piece.inputs["audio"]
+        assert isinstance(audio, Audio)
+        heard = gather(resample([audio.samples], audio.rate_hz, HEARD_AT_HZ, 1), HEARD_AT_HZ, 1)
+        return super().hear(stage, dataclasses.replace(piece, inputs={**piece.inputs, "audio": heard}))
+
+    def chosen(self, piece: Piece) -> tuple[str, dict[str, Any]]:
+        return "", {"method": METHOD, "watermark": WATERMARK, "provenance": PROVENANCE}
+
+    def say(self, stage: Stage, piece: Piece, voice: str, language: str | None) -> revoice.Say:
+        reference = piece.inputs.get("target", piece.inputs["audio"])
+        options = stage.options.model_copy(update={"language": language, "sentence_pause": 0.12, "paragraph_pause": 0.0})
+        spoken: dict[str, Audio] = {}
+
+        def say(text: str, rate: float) -> Audio:
+            if text not in spoken:
+                spoken.clear()
+                made = self.work(dataclasses.replace(stage, options=options), piece.seed, {"text": text, "reference": reference})
+                spoken[text] = made.outputs["audio"]
+            return stretched(spoken[text], rate)
+
+        return say
+
+
+def stretched(audio: Audio, rate: float) -> Audio:
+    """The audio at another rate and the same pitch."""
+    if rate == 1:
+        return audio
+    import librosa
+
+    return Audio(librosa.effects.time_stretch(audio.samples, rate=rate), audio.rate_hz)
