@@ -27,6 +27,7 @@ from transforms.records import Audio, Item, Outcome, Piece, Result
 from transforms.speakers import MODEL, RATE_HZ as HEARD_AT_HZ
 
 ROW = "chatterbox-vc"
+WINDOW = 2048
 
 
 class ChatterboxConvert(ChatterboxEngine):
@@ -138,9 +139,9 @@ class ChatterboxRestyle(cascade.Restyling):
 
 
 def stretched(audio: Audio, rate: float) -> Audio:
-    """The audio at another rate and the same pitch."""
-    if rate == 1:
+    """The audio at another rate and the same pitch; what is shorter than the vocoder's window is left as it is."""
+    if rate == 1 or audio.frames < WINDOW:
         return audio
     import librosa
 
-    return Audio(librosa.effects.time_stretch(audio.samples, rate=rate), audio.rate_hz)
+    return Audio(librosa.effects.time_stretch(audio.samples, rate=rate, n_fft=WINDOW), audio.rate_hz)

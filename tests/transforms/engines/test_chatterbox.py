@@ -27,7 +27,10 @@ ROWS = ("chatterbox", "chatterbox-turbo", "chatterbox-multilingual", "chatterbox
 SPEAKS = ("synthesize", "clone")
 OPERATIONS = ("synthesize", "clone", "embed", "convert_voice", "restyle")
 installed = all(find_spec(module) is not None for module in ("chatterbox", "perth", "torch"))
-needs_package = pytest.mark.skipif(not installed, reason="chatterbox needs chatterbox, perth, torch: extra chatterbox")
+
+
+def needs_package(test: Any) -> Any:
+    return pytest.mark.slow(pytest.mark.skipif(not installed, reason="chatterbox needs chatterbox, perth, torch: extra chatterbox")(test))
 
 
 def item(operation: str, inputs: dict[str, str], **options: Any) -> Item:
@@ -192,9 +195,15 @@ def test_a_file_that_is_no_voice_fails_its_item(engines: dict[str, Engine], tmp_
 
 
 @needs_package
-def test_feeling_changes_what_is_said(engines: dict[str, Engine]) -> None:
-    calm, moved = (samples(made(engines["synthesize"], {"text": TEXT}, exaggeration=value)) for value in (0.5, 1.5))
-    assert calm.tobytes() != moved.tobytes()
+def test_feeling_and_the_other_options_reach_the_model(engines: dict[str, Engine], monkeypatch: pytest.MonkeyPatch) -> None:
+    made(engines["synthesize"], {"text": TEXT})
+    t3, seen = engines["synthesize"]._models.open("chatterbox").t3, dict[str, Any]()  # type: ignore[attr-defined]
+    inference = t3.inference
+    monkeypatch.setattr(t3, "inference", lambda **given: inference(**(seen.update(given) or given)))
+    made(engines["synthesize"], {"text": TEXT}, exaggeration=1.5, cfg_weight=0.3, temperature=0.7)
+    assert (float(seen["t3_cond"].emotion_adv), seen["cfg_weight"], seen["temperature"]) == (1.5, 0.3, 0.7)
+    made(engines["synthesize"], {"text": TEXT})
+    assert (float(seen["t3_cond"].emotion_adv), seen["cfg_weight"], seen["temperature"]) == (0.5, 0.5, 0.8)
 
 
 @needs_package
