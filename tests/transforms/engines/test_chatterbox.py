@@ -303,7 +303,7 @@ def test_restyled_speech_is_the_sources_own_voice_held_to_its_timing(
     for model in engines["restyle"].models(engines["restyle"].Options.parse({"stt.model": "tiny.en"})):
         if model not in ROWS and model != MODEL:
             (Path(engines["restyle"]._place.models_dir) / model).symlink_to(pull(model, Settings()))  # type: ignore[attr-defined]
-    monkeypatch.setattr("transforms.synthesize._gate", lambda n, of, piece, audio: audio)  # random weights say no text in its time
+    monkeypatch.setattr("transforms.synthesize._gate", lambda n, of, piece, audio: (audio, 0))  # random weights say no text in its time
     restyled = made(engines["restyle"], {"audio": joe}, exaggeration=1.0, **{"stt.model": "tiny.en"})
     assert "boats" in restyled.fields["text"]
     assert restyled.fields["watermark"] == "perth"
