@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.transforms.text_endpoint import echo, serve
 
 from .conftest import Runner
 
@@ -32,3 +38,42 @@ def test_rows_may_hold_the_conversation_so_far(runner: Runner) -> None:
     summary = runner.run(operation="complete")
     assert summary.failed == {}
     assert {row["text"] for row in runner.manifest()} == {"3 messages, the last: And?"}
+
+
+def test_an_endpoint_that_answers_nonsense_or_nothing_costs_those_rows_and_the_next_run_asks_again(
+    runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    healthy = False
+
+    def answer(body: dict[str, Any]) -> tuple[int, bytes]:
+        asked = body["messages"][-1]["content"]
+        if asked == "garbled" and not healthy:
+            return 200, b"<html>"
+        return (503, b"") if asked == "busy" and not healthy else echo(body)
+
+    with serve() as server:
+        server.usual = answer
+        given = {"URL": server.url, "MODEL": "tiny", "WAIT_S": "0.01", "ATTEMPTS": "2"}
+        for name, value in given.items():
+            monkeypatch.setenv(f"WAVEMILL_TEXT_{name}", value)
+        runner.write([{"id": text, "text": text} for text in ("one", "garbled", "two", "busy", "three")])
+        run = partial(runner.run, operation="complete", engine="openai")
+        summary = run()
+        assert (summary.done, summary.failed) == (3, {"endpoint_nonsense": 1, "endpoint_unavailable": 1})
+        assert [row["text"] for row in runner.manifest() if row["status"] == "done"] == ["<one>", "<two>", "<three>"]
+        healthy = True
+        server.bodies.clear()
+        summary = run()
+        assert [body["messages"][-1]["content"] for body in server.bodies] == ["busy"]
+        assert (summary.done, summary.failed) == (4, {"endpoint_nonsense": 1})
+        assert runner.replay().failed == {}
+
+
+def test_an_endpoint_that_is_down_fails_every_row_and_the_run_ends(runner: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serve() as gone:
+        monkeypatch.setenv("WAVEMILL_TEXT_URL", gone.url)
+    for name, value in {"MODEL": "tiny", "WAIT_S": "0.01", "ATTEMPTS": "2"}.items():
+        monkeypatch.setenv(f"WAVEMILL_TEXT_{name}", value)
+    runner.write([{"text": str(n)} for n in range(5)])
+    summary = runner.run(operation="translate_text", engine="openai", options={"to": "es"})
+    assert (summary.done, summary.failed) == (0, {"endpoint_unavailable": 5})
