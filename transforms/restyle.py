@@ -18,22 +18,29 @@ VERSION = 1
 
 
 class Preset(NamedTuple):
-    """An emotion as prosody: how fast, how high (semitones), how long its pauses are, and how loud (decibels)."""
+    """An emotion as prosody: how fast, how high (semitones), how far its pitch moves, how long its pauses are, how loud (decibels).
+
+    The pitch moves further only where the voice can do that itself, as Kokoro's can.
+    """
 
     rate: float
     semitones: float
+    range: float
     pauses: float
     energy_db: float
 
 
 PRESETS = {
-    "neutral": Preset(1.0, 0.0, 1.0, 0.0),
-    "happy": Preset(1.08, 1.0, 0.9, 1.5),
-    "sad": Preset(0.88, -1.0, 1.35, -3.0),
-    "angry": Preset(1.1, 0.5, 0.75, 4.0),
-    "excited": Preset(1.18, 1.5, 0.7, 3.0),
+    "neutral": Preset(1.0, 0.0, 1.0, 1.0, 0.0),
+    "happy": Preset(1.08, 1.0, 1.3, 0.9, 1.5),
+    "sad": Preset(0.88, -1.0, 0.6, 1.35, -3.0),
+    "angry": Preset(1.1, 0.5, 1.2, 0.75, 4.0),
+    "excited": Preset(1.18, 1.5, 1.5, 0.7, 3.0),
 }
-"""Joy and anger are faster, higher and louder, sadness is slower, lower and quieter; how much is our choice, tried on no listener."""
+"""Joy and anger are faster, higher, livelier and louder, sadness is slower, lower, flatter and quieter (Murray and Arnott, 1993).
+
+How much is our choice, tried on no listener.
+"""
 
 
 class Options(convert_voice.Options):
@@ -61,15 +68,15 @@ def paced(segments: Sequence[Mapping[str, Any]], total_s: float, preset: Preset)
     return moved, at + max(0.0, total_s - before) * preset.pauses
 
 
-def coloured(audio: Audio, preset: Preset) -> Audio:
-    """The audio at the preset's pitch and energy, its peaks held under full scale."""
+def coloured(audio: Audio, preset: Preset, semitones: float) -> Audio:
+    """The audio moved by `semitones`, at the preset's energy, its peaks held under full scale."""
     import numpy as np
 
     samples = np.asarray(audio.samples, np.float32)
-    if preset.semitones:
+    if semitones:
         import librosa
 
-        samples = librosa.effects.pitch_shift(samples, sr=audio.rate_hz, n_steps=preset.semitones)
+        samples = librosa.effects.pitch_shift(samples, sr=audio.rate_hz, n_steps=semitones)
     gain = 10 ** (preset.energy_db / 20)
     peak = float(np.abs(samples).max(initial=0.0))
     return Audio(samples * np.float32(min(gain, 0.98 / peak) if peak else gain), audio.rate_hz)

@@ -129,17 +129,28 @@ class Restyling(Cascade):
 
     operation = "restyle"
 
+    def stages(self, options: BaseOptions) -> Iterator[Stage]:
+        """As of all cascades; a voice that can speak at another pitch is told to."""
+        hear, speak = super().stages(options)
+        yield hear
+        wanted, (_, semitones, range, *_) = speak.options, restyle.PRESETS[options.emotion]  # type: ignore[attr-defined]
+        if moves_pitch(speak) and "pitch" not in options.tts:  # type: ignore[attr-defined]
+            wanted = wanted.model_copy(update={"pitch": semitones, "pitch_range": range})
+        yield dataclasses.replace(speak, options=wanted)
+
     def told(self, options: Any, heard: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return {**super().told(options, heard, segments), "emotion": options.emotion}
 
     def respeak(self, segments: Sequence[Mapping[str, Any]], say: revoice.Say, duration_s: float, rate_hz: int, options: Any) -> Audio:
         preset = restyle.PRESETS[options.emotion]
         moved, total_s = restyle.paced(segments, duration_s, preset)
-        return restyle.coloured(revoice.speak(moved, say, total_s, rate_hz, options.speed), preset)
+        spoken = revoice.speak(moved, say, total_s, rate_hz, options.speed)
+        _, speak = self.stages(options)
+        return restyle.coloured(spoken, preset, 0.0 if moves_pitch(speak) else preset.semitones)
 
 
 class Restyle(Restyling, ByKokoro):
-    version = 2
+    version = 3
 
     class Options(Fitting, restyle.Options):
         pass
@@ -195,6 +206,11 @@ class Translate(ByKokoro):
 def by_text(options: translate.Options) -> bool:
     """Whether a text engine translates, and not the recognizer."""
     return bool(options.mt) or not same_language(options.to, "en")
+
+
+def moves_pitch(stage: Stage) -> bool:
+    """Whether the stage's engine speaks at another pitch by itself."""
+    return stage.options.takes("pitch")
 
 
 def listen(chain: Chain, stage: Stage, piece: Piece) -> Result:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from transforms import models, phonemes, synthesize, voices
+from transforms import kokoro_pitch, models, phonemes, synthesize, voices
 from transforms.engine import Engine, Place
 from transforms.engines.sessions import open_session, provider
 from transforms.options import Options as BaseOptions
@@ -38,6 +38,14 @@ PROVENANCE = "synthetic speech in the voice of a reference, made by wavemill"
 
 class KokoroOptions(synthesize.Options):
     model: Literal["int8", "fp32"] = Field("int8", description="weights: int8 for processors, fp32 for GPUs")
+    pitch: float = Field(0.0, ge=-6, le=6, description="semitones above the voice's own pitch")
+    pitch_range: float = Field(1.0, ge=0, le=2, description="how far the pitch moves; 0 is monotone, 1 the voice's own")
+
+    @property
+    def melody(self) -> dict[str, float]:
+        """The inputs of the graph with a melody, where another one is wanted."""
+        same = self.pitch == 0 and self.pitch_range == 1
+        return {} if same else {kokoro_pitch.PITCH: 2 ** (self.pitch / 12), kokoro_pitch.RANGE: self.pitch_range}
 
 
 class Kokoro(Engine):
@@ -72,7 +80,7 @@ class Kokoro(Engine):
     def load(self, place: Place) -> None:
         provider(place)
         self._place, self._lock = place, threading.Lock()
-        self._sessions: dict[str, Any] = {}
+        self._sessions: dict[tuple[str, bool], Any] = {}
         self._pack = lru_cache(maxsize=64)(partial(voices.read_pack, models_dir=place.models_dir))
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
@@ -118,18 +126,21 @@ class Kokoro(Engine):
         """
         import numpy as np
 
-        session = self._session(self.models(options)[0])
-        tokens, styled, speed = (given.name for given in session.get_inputs())
-        made = session.run(None, {tokens: ids, styled: style, speed: np.array([options.speed], np.float32)})[0]
+        assert isinstance(options, KokoroOptions)
+        session = self._session(self.models(options)[0], bool(options.melody))
+        tokens, styled, speed, *_ = (given.name for given in session.get_inputs())
+        numbers = {name: np.array([value], np.float32) for name, value in {speed: options.speed, **options.melody}.items()}
+        made = session.run(None, {tokens: ids, styled: style, **numbers})[0]
         return np.asarray(made, np.float32).reshape(-1), np.zeros(0, np.int64)
 
-    def _session(self, model_id: str) -> Any:
+    def _session(self, model_id: str, melodic: bool) -> Any:
         with self._lock:
-            if model_id not in self._sessions:
+            if (model_id, melodic) not in self._sessions:
                 row = models.known(model_id)
                 path = models.folder(model_id, self._place.models_dir) / row.files[0].name
-                self._sessions[model_id] = open_session(path, self._place)
-            return self._sessions[model_id]
+                graph = kokoro_pitch.with_pitch(path) if melodic else b""
+                self._sessions[model_id, melodic] = open_session(path, self._place, graph)
+            return self._sessions[model_id, melodic]
 
 
 def _cut(said: str, limit: int) -> Iterator[str]:

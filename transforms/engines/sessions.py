@@ -22,10 +22,10 @@ def provider(place: Place) -> str:
     return name
 
 
-def open_session(path: Path, place: Place) -> Any:
+def open_session(path: Path, place: Place, graph: bytes = b"") -> Any:
     """A session to be shared by the place's threads: each call computes in the thread that makes it.
 
-    Raises `engine_unloadable`.
+    `graph` stands in the place of what is in the file. Raises `engine_unloadable`.
     """
     import onnxruntime
 
@@ -33,6 +33,6 @@ def open_session(path: Path, place: Place) -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=[provider(place)])
+        return onnxruntime.InferenceSession(graph or str(path), options, providers=[provider(place)])
     except Exception as error:  # its own exceptions share no other base
         raise WavemillError("engine_unloadable", f"{path.name}: {error}") from error

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from difflib import SequenceMatcher
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
-from transforms import phonemes
+from transforms import kokoro_pitch, phonemes
 from transforms.engine import Place, engine_class
 from transforms.engines.kokoro import MAX_TOKENS, VOICES, Kokoro, _cut
 from transforms.errors import WavemillError
@@ -191,3 +192,39 @@ def test_phonemes_are_cut_after_a_sentence_rather_than_a_clause_or_a_word() -> N
     assert next(_cut(sentence, MAX_TOKENS)) == "a" * 300 + "."
     assert next(_cut(clause, MAX_TOKENS)) == "a" * 300 + ","
     assert next(_cut("ab " * 300, MAX_TOKENS)).endswith("ab")
+
+
+def melody(engine: Kokoro, **values: float) -> tuple[float, float, int]:
+    """The mean pitch of a sentence in semitones, how far it is spread, and how many samples were spoken."""
+    import librosa
+
+    text = "The clock above the mill had stopped a long time ago, and nobody knew why."
+    (outcome,) = engine.run([Piece({"text": text}, Kokoro.Options.parse(values), 0)])
+    assert isinstance(outcome, Result)
+    samples = outcome.outputs["audio"].samples[0]
+    f0, voiced, _ = librosa.pyin(samples, fmin=60, fmax=500, sr=24000)
+    heard = 12 * np.log2(f0[voiced])
+    return float(heard.mean()), float(heard.std()), samples.size
+
+
+@pytest.mark.slow
+def test_the_pitch_is_moved_and_stretched_and_the_words_stay_where_they_were(engine: Kokoro) -> None:
+    level, spread, frames = melody(engine)
+    higher = melody(engine, pitch=3)
+    assert higher[0] - level == pytest.approx(3, abs=0.6)
+    assert higher[2] == frames
+    assert melody(engine, pitch_range=0.3)[1] < 0.85 * spread
+    assert melody(engine, pitch_range=1.5)[1] > 1.2 * spread
+
+
+def test_a_graph_without_a_pitch_is_refused(tmp_path: Path) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])
+    out = helper.make_tensor_value_info("y", TensorProto.FLOAT, [1])
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", [value], [out])
+    onnx.save(helper.make_model(graph), str(tmp_path / "m.onnx"))
+    with pytest.raises(WavemillError) as caught:
+        kokoro_pitch.with_pitch(tmp_path / "m.onnx")
+    assert caught.value.code == "engine_unloadable"
