@@ -117,8 +117,8 @@ def run(spec: PipelineSpec | Mapping[str, Any], settings: Settings | None = None
     >>> summary.done, summary.failed
     """
     from pipelines.batch import run as runs
-    from pipelines.batch.supervise import Control
     from pipelines.spec import PipelineSpec
+    from pipelines.supervised import Control
     from transforms.command_line import new_settings
 
     whole = spec if isinstance(spec, PipelineSpec) else PipelineSpec.parse(dict(spec))
