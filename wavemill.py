@@ -36,6 +36,7 @@ COMMANDS = {
     },
     "Many items": {
         "run": Mount("Do an operation for every row of a manifest; resumes by itself.", "pipelines.run_commands:run"),
+        "stream": Mount("Do an operation for every message of a Kafka topic, exactly once.", "pipelines.stream_commands:stream"),
         "plan": Mount("Say what run would do.", "pipelines.run_commands:plan"),
         "status": Mount("What is done, failed and missing in an OUT.", "pipelines.commands:status"),
         "replay": Mount("Try the failures of an OUT again.", "pipelines.run_commands:replay"),

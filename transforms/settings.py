@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -43,3 +43,28 @@ class TextEndpoint(BaseSettings):
     timeout_s: float = Field(60.0, gt=0, description="how long one answer may take")
     attempts: int = Field(4, ge=1, description="how often a request is tried")
     wait_s: float = Field(1.0, ge=0, description="seconds before the second attempt, doubled before each further one")
+
+
+class KafkaAccess(BaseSettings):
+    """How Kafka is reached, from `WAVEMILL_KAFKA_SECURITY_PROTOCOL` and so on: never from flags, which any process list shows."""
+
+    model_config = SettingsConfigDict(env_prefix="WAVEMILL_KAFKA_", frozen=True, extra="ignore")
+
+    brokers: str = Field("127.0.0.1:9092", description="HOST:PORT of some brokers, by commas")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how brokers are spoken to"
+    )
+    sasl_mechanism: str | None = Field(None, description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+    sasl_plain_username: str | None = Field(None, description="user of SASL")
+    sasl_plain_password: SecretStr | None = Field(None, description="its password")
+    ssl_cafile: str | None = Field(None, description="certificates that brokers are checked against")
+    ssl_certfile: str | None = Field(None, description="this client's certificate")
+    ssl_keyfile: str | None = Field(None, description="its key")
+    ssl_check_hostname: bool = Field(True, description="whether a broker's certificate must name its host")
+
+    def client(self) -> dict[str, Any]:
+        """What every Kafka client takes to connect."""
+        given = self.model_dump(exclude={"brokers", "sasl_plain_password"})
+        if self.sasl_plain_password:
+            given["sasl_plain_password"] = self.sasl_plain_password.get_secret_value()
+        return {"bootstrap_servers": self.brokers.split(","), **given}

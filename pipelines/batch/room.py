@@ -26,7 +26,7 @@ from transforms.engine import Engine, engine_class
 from transforms.errors import WavemillError
 from transforms.operations import operation
 from transforms.options import Options
-from transforms.records import Failure, Input, Item, Outcome, Piece, Result
+from transforms.records import Failure, Input, Item, Outcome, Piece
 from transforms.settings import Settings
 from transforms.storage import Store, filesystem
 
@@ -162,7 +162,7 @@ def _report(ref: Ref, items: Sequence[Item], outcomes: Sequence[Outcome], second
         if isinstance(outcome, Failure):
             failed[outcome.code] = failed.get(outcome.code, 0) + 1
         else:
-            audio_s += _duration_s(outcome)
+            audio_s += outcome.duration_s
     slowest = sorted(zip(seconds, (item.id for item in items), strict=True), reverse=True)[:5]
     return {
         "done": ref.unit,
@@ -172,12 +172,6 @@ def _report(ref: Ref, items: Sequence[Item], outcomes: Sequence[Outcome], second
         "cost_s": ref.cost_s,
         "slowest": [(round(spent, 3), name) for spent, name in slowest],
     }
-
-
-def _duration_s(result: Result) -> float:
-    if "duration_s" in result.fields:
-        return float(result.fields["duration_s"])
-    return sum(output.duration_s or 0.0 for output in result.outputs.values())
 
 
 _events: list[Emit] = []
