@@ -21,6 +21,7 @@ class Settings(BaseSettings):
 
     models_dir: Path = Field(default_factory=lambda: _cache() / "models", description="where weights are kept")
     dev_dir: Path = Field(default_factory=lambda: _cache() / "dev", description="where `wavemill dev` keeps services")
+    programs_dir: Path = Field(default_factory=lambda: _cache() / "programs", description="where programs of such services are kept")
     device: Literal["cpu", "cuda", "mps"] = Field("cpu", description="where engines run")
     workers: int = Field(default_factory=lambda: len(os.sched_getaffinity(0)), ge=1, description="engine threads")
     pull: bool = Field(True, description="fetch missing weights before a run")
