@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from kafka import TopicPartition
-from kafka.errors import AuthorizationError, KafkaError, SaslAuthenticationFailedError
+from kafka.errors import AuthorizationError, FencedInstanceIdError, KafkaError, SaslAuthenticationFailedError
 
 from pipelines.stream import apart
 from pipelines.stream.desk import Answer, Desk
@@ -30,7 +30,7 @@ from transforms.settings import KafkaAccess, Settings
 from transforms.steps import Stopped
 
 TICK_S, IDLE_S = 0.05, 0.2
-BROKER_WAIT_S = 10.0
+BROKER_WAIT_S = 5.0
 """How long one attempt to reach a broker may take."""
 LONGEST_BACKOFF_S = 10.0
 HELD_BYTES = 128 << 20
@@ -84,7 +84,8 @@ class Worker:
 
     def _open_reader(self) -> TopicReader:
         wait_ms = round(BROKER_WAIT_S * 1000)
-        reader = TopicReader(self.access.client(), self.spec.input, self.spec.group, self.spec.max_poll, bootstrap_timeout_ms=wait_ms)
+        named = {"group_instance_id": self.spec.worker} if self.spec.worker else {}
+        reader = TopicReader(self.access.client(), self.spec.input, self.spec.group, bootstrap_timeout_ms=wait_ms, **named)
         topics = dict.fromkeys((self.spec.input, self.spec.output, self.spec.failures))
         if missing := reader.missing(list(topics)):
             reader.close()
@@ -130,6 +131,8 @@ class Worker:
             return self.reader.poll(wait_s)
         except AuthorizationError as error:
             raise WavemillError("broker_unavailable", f"{self.access.brokers} refuses: {error}") from error
+        except FencedInstanceIdError as error:
+            raise WavemillError("worker_fenced", f"another worker has taken the name {self.spec.worker} over") from error
         except KafkaError as error:
             self.say(f"{self.spec.input}: {type(error).__name__}: {error}")
             time.sleep(TICK_S)
@@ -151,7 +154,7 @@ class Worker:
         for message in messages:
             partition = self.partitions[message.home]
             if message.offset >= partition.next_offset:
-                partition.entries.append(Entry(message, self._length_s(message)))
+                partition.admit(Entry(message, self._length_s(message)))
 
     def _resume(self, home: TopicPartition) -> None:
         """Take a partition up where its group stands, whatever was fetched of it before."""
