@@ -175,7 +175,7 @@ def test_a_broker_that_is_away_for_a_while_loses_nothing(tmp_path: Path) -> None
         worker = stream.start("--max-poll", "8")
         wait_for(lambda: any(found and found.offset for found in stream.committed().values()))
         process.stop(running, patience_s=0)
-        time.sleep(4)
+        time.sleep(6)
         assert worker.poll() is None
         running = services.start("kafka", folder, running.ports)
         replies = stream.replies(200, 120)
