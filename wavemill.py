@@ -36,6 +36,7 @@ COMMANDS = {
     },
     "Many items": {
         "run": Mount("Do an operation for every row of a manifest; resumes by itself.", "pipelines.run_commands:run"),
+        "stream": Mount("Do an operation for every message of a Kafka topic, exactly once.", "pipelines.stream_commands:stream"),
         "plan": Mount("Say what run would do.", "pipelines.run_commands:plan"),
         "status": Mount("What is done, failed and missing in an OUT.", "pipelines.commands:status"),
         "replay": Mount("Try the failures of an OUT again.", "pipelines.run_commands:replay"),
@@ -117,8 +118,8 @@ def run(spec: PipelineSpec | Mapping[str, Any], settings: Settings | None = None
     >>> summary.done, summary.failed
     """
     from pipelines.batch import run as runs
-    from pipelines.batch.supervise import Control
     from pipelines.spec import PipelineSpec
+    from pipelines.supervised import Control
     from transforms.command_line import new_settings
 
     whole = spec if isinstance(spec, PipelineSpec) else PipelineSpec.parse(dict(spec))

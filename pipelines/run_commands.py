@@ -20,7 +20,7 @@ from transforms.scratch import temporary_folder
 
 if TYPE_CHECKING:
     from pipelines.batch.run import Summary
-    from pipelines.batch.supervise import Control
+    from pipelines.supervised import Control
 
 TAKE_OVER = click.Option(["--take-over"], is_flag=True, help="Take OUT from the driver that holds it.")
 PROBE = click.Option(["--probe"], is_flag=True, help="Open every audio input for its length, where the manifest gives none.")
@@ -149,7 +149,7 @@ def _drive(work: Callable[[Any, Control], Summary], quiet: bool, as_json: bool) 
     from pipelines.batch import progress, summary
     from pipelines.batch.interrupts import Interrupts
     from pipelines.batch.run import SilentProgress
-    from pipelines.batch.supervise import Control
+    from pipelines.supervised import Control
 
     control, shown = Control(), None if quiet else progress.for_stream()
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Generator, Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from pipelines.dev import process, s3 as seaweedfs, services
+from pipelines.dev import kafka as apache_kafka, process, s3 as seaweedfs, services
 from transforms import models
 from transforms.settings import Settings
 
@@ -24,6 +25,7 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
 S3_PORTS = pytest.StashKey[dict[str, int]]()
 S3_VERSION = pytest.StashKey[str]()
+KAFKA_VERSION = pytest.StashKey[str]()
 _numbers = count()
 
 
@@ -46,6 +48,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         fixtures = getattr(item, "fixturenames", ())
+        if "kafka_server" in fixtures:
+            item.add_marker("kafka")
         if "s3" in fixtures or "s3_server" in fixtures or parameters.get("out") == "s3":
             item.add_marker("s3")
 
@@ -78,6 +82,24 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Con
                 socket.unlink(missing_ok=True)
 
 
+@pytest.fixture(scope="session")
+def kafka_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[str]:
+    """The address of a Kafka for the whole session: `KAFKA_BOOTSTRAP_SERVERS` where that is set, else an Apache Kafka of our own."""
+    pytest.importorskip("kafka", reason="the extra kafka is not installed")
+    if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
+        pytestconfig.stash[KAFKA_VERSION] = f"the cluster at {given}"
+        yield given
+        return
+    for program in ("java", "mvn"):
+        if shutil.which(program) is None:
+            pytest.skip(f"Apache Kafka needs the program {program}")
+    folder = tmp_path_factory.mktemp("kafka")
+    running = services.start("kafka", folder, apache_kafka.choose_ports())
+    pytestconfig.stash[KAFKA_VERSION] = f"Apache Kafka {apache_kafka.VERSION}"
+    yield apache_kafka.environment(running.ports)["KAFKA_BOOTSTRAP_SERVERS"]
+    process.stop(running, patience_s=5)
+
+
 @pytest.fixture
 def s3(s3_server: dict[str, str], request: pytest.FixtureRequest) -> str:
     """A fresh `s3://bucket/prefix`."""
@@ -105,6 +127,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     terminalreporter.section("what this ran on")
     tell(f"Python {platform.python_version()}, {sys.platform} {platform.machine()}, {os.cpu_count()} cores")
     tell(f"S3: {s3_server}")
+    tell(f"Kafka: {config.stash.get(KAFKA_VERSION, 'not asked for, not started')}")
     tell(f"real weights: {', '.join(here) or 'none'}")
     for report in terminalreporter.stats.get("skipped", []):
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr

@@ -18,6 +18,7 @@ Kind = Literal["item", "transient", "system", "usage"]
 CODES: dict[str, tuple[Kind, int, str]] = {
     # code: (kind, HTTP status, what it means)
     "bad_row": ("item", 400, "the row is not valid, or lacks a needed column"),
+    "bad_message": ("item", 400, "the message is not a claim of a known version, or lacks an input"),
     "duplicate_id": ("item", 400, "another row has the same id and different content"),
     "bad_option": ("item", 400, "an option's name or value is not valid"),
     "unknown_voice": ("item", 404, "no voice of that name"),
@@ -48,6 +49,8 @@ CODES: dict[str, tuple[Kind, int, str]] = {
     "model_missing": ("system", 503, "the weights are not on this machine"),
     "engine_unloadable": ("system", 503, "the engine could not be loaded"),
     "work_mismatch": ("system", 503, "this worker has another engine version or weights than the plan"),
+    "worker_fenced": ("system", 503, "another worker has the same name"),
+    "broker_unavailable": ("system", 503, "Kafka does not answer, or refuses"),
     "lease_lost": ("system", 503, "another driver took this OUT over"),
     "incomplete": ("system", 503, "rows without an outcome"),
     "internal": ("system", 500, "a fault of this program; the log says where"),

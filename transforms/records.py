@@ -97,6 +97,13 @@ class Result:
     fields: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def duration_s(self) -> float:
+        """Seconds of audio that it stands for: as its fields say, else those of its outputs together."""
+        if "duration_s" in self.fields:
+            return float(self.fields["duration_s"])
+        return sum(output.duration_s or 0.0 for output in self.outputs.values())
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -22,6 +22,7 @@ class Settings(BaseSettings):
     models_dir: Path = Field(default_factory=lambda: _cache() / "models", description="where weights are kept")
     voices: str = Field(default_factory=lambda: str(_cache() / "voices"), description="folder or URL of saved voices")
     dev_dir: Path = Field(default_factory=lambda: _cache() / "dev", description="where `wavemill dev` keeps services")
+    programs_dir: Path = Field(default_factory=lambda: _cache() / "programs", description="where programs of such services are kept")
     device: Literal["cpu", "cuda", "mps", "auto"] = Field(
         "cpu", description="where engines run; auto is the best device that the engine's library finds here"
     )
@@ -46,3 +47,30 @@ class TextEndpoint(BaseSettings):
     timeout_s: float = Field(60.0, gt=0, description="how long one answer may take")
     attempts: int = Field(4, ge=1, description="how often a request is tried")
     wait_s: float = Field(1.0, ge=0, description="seconds before the second attempt, doubled before each further one")
+
+
+class KafkaAccess(BaseSettings):
+    """How Kafka is reached, from `WAVEMILL_KAFKA_SECURITY_PROTOCOL` and so on: never from flags, which any process list shows."""
+
+    model_config = SettingsConfigDict(env_prefix="WAVEMILL_KAFKA_", frozen=True, extra="ignore")
+
+    brokers: str = Field("127.0.0.1:9092", description="HOST:PORT of some brokers, by commas")
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = Field(
+        "PLAINTEXT", description="how brokers are spoken to"
+    )
+    sasl_mechanism: str | None = Field(None, description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
+    sasl_plain_username: str | None = Field(None, description="user of SASL")
+    sasl_plain_password: SecretStr | None = Field(None, description="its password")
+    ssl_cafile: str | None = Field(None, description="certificates that brokers are checked against")
+    ssl_certfile: str | None = Field(None, description="this client's certificate")
+    ssl_keyfile: str | None = Field(None, description="its key")
+    session_s: float = Field(10.0, ge=1, description="a worker that is silent for so long has left its group")
+    poll_interval_s: float = Field(300.0, ge=2, description="and so has one whose loop stands still for so long")
+    ssl_check_hostname: bool = Field(True, description="whether a broker's certificate must name its host")
+
+    def client(self) -> dict[str, Any]:
+        """What every Kafka client takes to connect."""
+        given = self.model_dump(exclude={"brokers", "sasl_plain_password", "session_s", "poll_interval_s"})
+        if self.sasl_plain_password:
+            given["sasl_plain_password"] = self.sasl_plain_password.get_secret_value()
+        return {"bootstrap_servers": self.brokers.split(","), **given}

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 if TYPE_CHECKING:
     from pipelines.batch.plan import Plan
     from pipelines.batch.run import Progress
-    from pipelines.batch.supervise import Control
+    from pipelines.supervised import Control
 
 
 class Interrupted(KeyboardInterrupt):

@@ -19,13 +19,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.batch.units import Ref
-from sinks import blobs, parts
+from pipelines.warm import WarmEngine
+from sinks import parts
 from transforms import identity, steps
-from transforms.engine import Engine, Place, engine_class
+from transforms.engine import Engine, engine_class
 from transforms.errors import WavemillError
 from transforms.operations import operation
 from transforms.options import Options
-from transforms.records import Failure, Input, Item, Outcome, Piece, Result, Work
+from transforms.records import Failure, Input, Item, Outcome, Piece
 from transforms.settings import Settings
 from transforms.storage import Store, filesystem
 
@@ -63,11 +64,8 @@ class Room:
         self.store = Store(job.out, job.settings.storage_patience_s)
         self.engine: Engine = engine_class(job.operation, job.engine)()
         self.error: BaseException | None = None
-        threads = job.settings.workers if self.engine.parallel == "threads" else 1
-        self.engine.load(Place(job.settings.device, threads, job.settings.models_dir))
-        self.engine_pool = ThreadPoolExecutor(threads, "engine")
-        self.read_pool = ThreadPoolExecutor(8, "read")
-        self.most = 1 if job.serial else threads + 2
+        self.warm = WarmEngine(self.engine, self.store, job.settings, stop, self._on_pieces)
+        self.most = 1 if job.serial else self.warm.threads + 2
         self.unit_pool = ThreadPoolExecutor(self.most, "unit")
         self.running: set[Future[None]] = set()
         self.rows = _Rows(self.store, job.work)
@@ -107,23 +105,10 @@ class Room:
             return
         self.emit({"open": ref.unit})
         items = [self._item(row) for row in self.rows.read(ref)]
-        outcomes, seconds = self._chain(items)
+        outcomes, seconds = self.warm.work(items)
         self.store.flush()  # the blobs are on the disk before the part that names them
         self.store.write(part, parts.encode(items, outcomes, seconds, ref.n), durable=True)
         self.emit(_report(ref, items, outcomes, seconds))
-
-    def _chain(self, items: Sequence[Item]) -> tuple[list[Outcome], list[float]]:
-        engine, row, settings = self.engine, self.row, self.job.settings
-        flow: steps.Flow = [Work(item, None) for item in items]
-        flow = steps.check(flow, row, engine, settings)
-        flow = steps.fetch(flow, row, engine, settings, self.read_pool if "audio" in row.inputs.values() else None)
-        flow = steps.split(flow, row, engine)
-        flow = steps.infer(flow, engine, self.engine_pool, self.stop, self._on_pieces)
-        seconds = [0.0 if isinstance(work, Failure) else work.payload.seconds for work in flow]
-        flow = steps.join(flow, row, engine)
-        flow = steps.encode(flow)
-        flow = blobs.store(flow, self.store)
-        return [work if isinstance(work, Failure) else work.payload for work in flow], seconds
 
     def _on_pieces(self, pieces: Sequence[Piece], seconds: float) -> None:
         audio_s = sum(map(steps.audio_s, pieces))
@@ -145,9 +130,8 @@ class Room:
         return Item(row["key"], row["id"], self.row.name, self.engine.name, options, inputs)
 
     def close(self) -> None:
-        for pool in (self.unit_pool, self.read_pool, self.engine_pool):
-            pool.shutdown(wait=True, cancel_futures=True)
-        self.engine.close()
+        self.unit_pool.shutdown(wait=True, cancel_futures=True)
+        self.warm.close()
 
 
 class _Rows:
@@ -178,7 +162,7 @@ def _report(ref: Ref, items: Sequence[Item], outcomes: Sequence[Outcome], second
         if isinstance(outcome, Failure):
             failed[outcome.code] = failed.get(outcome.code, 0) + 1
         else:
-            audio_s += _duration_s(outcome)
+            audio_s += outcome.duration_s
     slowest = sorted(zip(seconds, (item.id for item in items), strict=True), reverse=True)[:5]
     return {
         "done": ref.unit,
@@ -188,12 +172,6 @@ def _report(ref: Ref, items: Sequence[Item], outcomes: Sequence[Outcome], second
         "cost_s": ref.cost_s,
         "slowest": [(round(spent, 3), name) for spent, name in slowest],
     }
-
-
-def _duration_s(result: Result) -> float:
-    if "duration_s" in result.fields:
-        return float(result.fields["duration_s"])
-    return sum(output.duration_s or 0.0 for output in result.outputs.values())
 
 
 _events: list[Emit] = []

@@ -16,6 +16,7 @@ from pipelines.batch import plan as plans, publish as publishing, snapshot as sn
 from pipelines.batch.lease import Lease, require_free, shard_name
 from pipelines.batch.room import Job
 from pipelines.spec import PipelineSpec
+from pipelines.supervised import Control
 from sinks import parts
 from transforms import pull
 from transforms.errors import WavemillError
@@ -56,7 +57,7 @@ class Summary:
     next: str = ""
 
 
-def run(spec: PipelineSpec, settings: Settings, progress: Progress, control: supervise.Control, take_over: bool = False) -> Summary:
+def run(spec: PipelineSpec, settings: Settings, progress: Progress, control: Control, take_over: bool = False) -> Summary:
     """Run, or go on with, a spec. Raises `WavemillError` of kinds usage and system; item failures are in the summary."""
     spec.parse_options(spec.new_engine())
     store = Store(spec.out, settings.storage_patience_s)
@@ -70,7 +71,7 @@ def run(spec: PipelineSpec, settings: Settings, progress: Progress, control: sup
         return _finish(lambda: plans.make(spec, settings, store, scratch), settings, store, scratch, lease, progress, control)
 
 
-def replay(out: str, settings: Settings, progress: Progress, control: supervise.Control, take_over: bool = False) -> Summary:
+def replay(out: str, settings: Settings, progress: Progress, control: Control, take_over: bool = False) -> Summary:
     """Try the failures of an OUT again and publish again. Raises `bad_usage` when engine or weights have changed."""
     store = Store(out, settings.storage_patience_s)
     stored = plans.require_stored(store)
@@ -110,7 +111,7 @@ def _finish(
     scratch: Path,
     lease: Lease,
     progress: Progress,
-    control: supervise.Control,
+    control: Control,
 ) -> Summary:
     began = time.monotonic()
     plan = make_plan()
@@ -139,7 +140,7 @@ def _finish(
 class _Tally:
     """A fold over the events of a run."""
 
-    def __init__(self, plan: plans.Plan, control: supervise.Control) -> None:
+    def __init__(self, plan: plans.Plan, control: Control) -> None:
         self.spec, self.rows, self.control = plan.spec, plan.rows, control
         self.failures = sum(plan.refused.values()) + sum(plan.failed.values())
         self.made, self.audio_s, self.deaths = 0, 0.0, 0
@@ -165,7 +166,7 @@ class _Tally:
             self.control.stop("fail_fast")
 
 
-def _conclude(spec: PipelineSpec, store: Store, tally: _Tally, control: supervise.Control, seconds: float) -> Summary:
+def _conclude(spec: PipelineSpec, store: Store, tally: _Tally, control: Control, seconds: float) -> Summary:
     counts = _count(spec, store)
     summary = Summary(
         state="done",

@@ -27,7 +27,7 @@ def dev() -> None:
 @dev.command()
 @_names
 def up(names: tuple[str, ...]) -> None:
-    """Start services (all when none is named) and print the shell lines that point at them.
+    """Start services (when none is named, those that need nothing but wavemill) and print the shell lines that point at them.
 
     Running ones are left as they are, so it can be given again in another shell.
 
@@ -36,7 +36,7 @@ def up(names: tuple[str, ...]) -> None:
       eval "$(wavemill dev up s3)"
     """
     dev_dir = new_settings().dev_dir
-    for name in names or services.SERVICES:
+    for name in names or [name for name, row in services.SERVICES.items() if not row.by_name_only]:
         service = services.find_service(name)
         running, started = services.up(name, dev_dir)
         say(f"# {name}: {'started' if started else 'runs already'}, pid {running.pid}, log {running.log}")

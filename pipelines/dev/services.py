@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from pipelines.dev import process, s3
+from pipelines.dev import kafka, process, s3
 from pipelines.dev.process import Running
 from transforms.errors import WavemillError, near
 
@@ -27,6 +27,8 @@ class Service:
     environment: Callable[[Mapping[str, int]], dict[str, str]]
     answers: Callable[[Mapping[str, int]], bool]
     try_it: str
+    by_name_only: bool = False
+    """Not started unless it is named: it needs what not every machine has."""
 
 
 SERVICES: dict[str, Service] = {
@@ -37,6 +39,15 @@ SERVICES: dict[str, Service] = {
         environment=s3.environment,
         answers=s3.answers,
         try_it=f"wavemill run synthesize lines.txt -o s3://{s3.BUCKET}/first",
+    ),
+    "kafka": Service(
+        summary="Apache Kafka (needs Java 17, and Maven once)",
+        choose_ports=kafka.choose_ports,
+        command=kafka.command,
+        environment=kafka.environment,
+        answers=kafka.answers,
+        try_it="wavemill stream synthesize --input lines --output clips --failures failed --group first",
+        by_name_only=True,
     ),
 }
 

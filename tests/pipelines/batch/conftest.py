@@ -10,8 +10,9 @@ from typing import Any
 import duckdb
 import pytest
 
-from pipelines.batch import run as runs, supervise
+from pipelines.batch import run as runs
 from pipelines.spec import PipelineSpec
+from pipelines.supervised import Control
 from transforms.settings import Settings
 from transforms.storage import Store
 
@@ -53,14 +54,14 @@ class Runner:
         return PipelineSpec.parse({**defaults, **fields, "options": options})
 
     def run(
-        self, act: Callable[[dict[str, Any]], None] = lambda event: None, control: supervise.Control | None = None, **fields: Any
+        self, act: Callable[[dict[str, Any]], None] = lambda event: None, control: Control | None = None, **fields: Any
     ) -> runs.Summary:
         self.heard = Heard(act)
-        return runs.run(self.spec(**fields), SETTINGS, self.heard, control or supervise.Control())
+        return runs.run(self.spec(**fields), SETTINGS, self.heard, control or Control())
 
     def replay(self) -> runs.Summary:
         self.heard = Heard()
-        return runs.replay(self.out, SETTINGS, self.heard, supervise.Control())
+        return runs.replay(self.out, SETTINGS, self.heard, Control())
 
     def manifest(self) -> list[dict[str, Any]]:
         local = self.folder / "published.parquet"

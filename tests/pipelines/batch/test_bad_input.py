@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pipelines.batch import run as runs, supervise
+from pipelines.batch import run as runs
+from pipelines.supervised import Control
 from transforms import models, pull
 from transforms.errors import WavemillError
 from transforms.settings import Settings
@@ -141,7 +142,7 @@ def test_an_input_that_changed_after_planning_is_planned_anew_by_the_next_run(ru
                 changed.append(1)
                 (runner.folder / "a.wav").write_bytes(wav(2))
 
-    summary = runs.run(runner.spec(operation="transcribe"), SETTINGS, Planned(change), supervise.Control())
+    summary = runs.run(runner.spec(operation="transcribe"), SETTINGS, Planned(change), Control())
     assert summary.failed == {"input_changed": 1}
     assert runner.run(operation="transcribe").exit_code == 0
     assert runner.manifest()[0]["text"].startswith("2.000 seconds")
@@ -160,7 +161,7 @@ def test_audio_longer_than_the_limit_fails_alone(runner: Runner) -> None:
     (runner.folder / "b.wav").write_bytes(wav(2))
     runner.write([{"audio": "a.wav"}, {"audio": "b.wav"}])
     settings = SETTINGS.model_copy(update={"max_audio_h": 5 / 3600})
-    summary = runs.run(runner.spec(operation="transcribe"), settings, Heard(), supervise.Control())
+    summary = runs.run(runner.spec(operation="transcribe"), settings, Heard(), Control())
     assert (summary.failed, summary.done) == ({"audio_too_long": 1}, 1)
 
 
@@ -233,10 +234,10 @@ def test_weights_that_are_not_the_pinned_ones_stop_the_run_and_are_pulled_anew_b
     file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     runner.write([{"text": "x"}])
     with pytest.raises(WavemillError) as caught:
-        runs.run(runner.spec(engine="piper"), settings, Heard(), supervise.Control())
+        runs.run(runner.spec(engine="piper"), settings, Heard(), Control())
     assert (caught.value.code, caught.value.kind) == ("weights_mismatch", "system")
     assert row.files[0].name in caught.value.detail
-    assert runs.run(runner.spec(engine="piper"), settings, Heard(), supervise.Control()).done == 1
+    assert runs.run(runner.spec(engine="piper"), settings, Heard(), Control()).done == 1
     assert file.read_bytes() == whole
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pipelines.batch import run as runs, supervise
+from pipelines.supervised import Control
 from sinks import parts
 from transforms.errors import WavemillError
 from transforms.records import Failure, Item
@@ -73,7 +74,7 @@ def test_other_options_redo_the_rows_and_leave_the_old_blobs(runner: Runner) -> 
 
 def test_a_run_that_was_stopped_goes_on_where_it_stopped(runner: Runner) -> None:
     runner.write(texts(40))
-    control = supervise.Control()
+    control = Control()
     first = runner.run(lambda event: control.stop("SIGINT") if "done" in event else None, control, options={"delay_s": 0.02})
     done = set(runner.heard.units)
     assert (first.exit_code, first.state) == (130, "interrupted") and 0 < len(done) < 10 and not first.published
@@ -227,7 +228,7 @@ def test_a_second_driver_is_refused_while_the_first_works(runner: Runner) -> Non
     def second(event: dict[str, Any]) -> None:
         if "done" in event and not refused:
             with pytest.raises(WavemillError) as caught:
-                runs.run(runner.spec(), SETTINGS, Heard(), supervise.Control())
+                runs.run(runner.spec(), SETTINGS, Heard(), Control())
             refused.append(caught.value.code)
 
     assert runner.run(second).exit_code == 0
@@ -250,7 +251,7 @@ def test_a_worker_of_another_engine_version_refuses_the_unit(runner: Runner) -> 
     runner.store.upload(data, plan.work)
     job = room.Job(runner.out, "synthesize", "echo", plan.work, SETTINGS)
     with pytest.raises(WavemillError) as caught:
-        supervise.work(job, plan.refs, runner.store, runner.folder, supervise.Control(), lambda event: None)
+        supervise.work(job, plan.refs, runner.store, runner.folder, Control(), lambda event: None)
     assert (caught.value.code, caught.value.kind) == ("work_mismatch", "system")
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from pipelines.batch import plan as plans, supervise
 from pipelines.batch.room import Job
+from pipelines.supervised import Control
 from transforms.errors import WavemillError, exit_code
 
 from .conftest import SETTINGS, Runner
@@ -52,7 +53,7 @@ def work(runner: Runner, plug_in: Path, act: str) -> list[dict[str, object]]:
     plan = plans.make(runner.spec(), SETTINGS, runner.store, runner.folder)
     events: list[dict[str, object]] = []
     job = Job(runner.out, "synthesize", "doomed", plan.work, SETTINGS)
-    supervise.work(job, plan.refs, runner.store, runner.folder, supervise.Control(), events.append)
+    supervise.work(job, plan.refs, runner.store, runner.folder, Control(), events.append)
     return events
 
 

@@ -53,9 +53,9 @@ def test_a_server_goes_up_once_stays_reachable_and_keeps_what_it_stored(dev_dir:
     assert exports["AWS_ENDPOINT_URL"] in invoke("status").stdout
     assert exports["AWS_SECRET_ACCESS_KEY"] not in invoke("status").stdout
 
-    assert invoke("down").stdout == "s3: stopped\n"
-    assert invoke("down").stdout == "s3: was not running\n"
-    assert invoke("status").stdout == "s3: does not run\n"
+    assert invoke("down", "s3").stdout == "s3: stopped\n"
+    assert invoke("down", "s3").stdout == "s3: was not running\n"
+    assert "s3: does not run\n" in invoke("status").stdout
 
     assert invoke("up").stdout == first.stdout
     client = fsspec.filesystem("s3", endpoint_url=exports["AWS_ENDPOINT_URL"], skip_instance_cache=True)

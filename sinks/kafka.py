@@ -1,0 +1,93 @@
+"""A topic as a sink: outcomes and the offsets they answer for, in one transaction."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.errors import InvalidProducerEpochError, KafkaError, KafkaTimeoutError, ProducerFencedError
+
+from transforms.errors import WavemillError
+
+TRANSACTION_MS = 15_000
+"""A dead worker's open transaction holds readers up for no longer than this and the broker's own period of looking for such ones.
+
+A transaction begins when its outcomes are there, so it never waits for an engine."""
+COMMIT_PATIENCE_S = TRANSACTION_MS / 1000 + 5
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One message to write."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: Headers = ()
+
+
+class Transactions:
+    """A transactional producer. Two of one `name` exclude each other: the older is fenced. Raises KafkaError."""
+
+    def __init__(self, client: Mapping[str, Any], name: str, wait_s: float, **options: Any) -> None:
+        settings = {
+            "transactional_id": name,
+            "transaction_timeout_ms": TRANSACTION_MS,
+            "acks": "all",
+            "linger_ms": 0,
+            "allow_auto_create_topics": False,
+            "retry_backoff_ms": 5,
+            "reconnect_backoff_max_ms": 2_000,
+            "max_block_ms": round(wait_s * 1000),
+        }
+        self.name = name
+        self.producer = KafkaProducer(**{**client, **settings, **options})
+        try:
+            self.producer.init_transactions()
+        except BaseException:
+            self.close()
+            raise
+
+    def commit(self, records: Sequence[Record], offsets: Mapping[TopicPartition, tuple[int, str]], membership: Any) -> None:
+        """Write all records and move the group to `offsets` (with their metadata), or do neither.
+
+        Raises `worker_fenced` when another worker took the name over, and KafkaError when it is not known which of the two
+        happened: then only a new `Transactions` of the same name, which ends what is open, and the group's offsets tell.
+        """
+        ended: Future[None] = Future()
+
+        def act() -> None:
+            try:
+                self._commit(records, offsets, membership)
+            except BaseException as error:
+                ended.set_exception(error)
+            else:
+                ended.set_result(None)
+
+        # kafka-python waits without end for the answer to a transaction that the broker has given up meanwhile
+        threading.Thread(target=act, name="transaction", daemon=True).start()
+        try:
+            ended.result(COMMIT_PATIENCE_S)
+        except TimeoutError as error:
+            raise KafkaTimeoutError(f"no answer within {COMMIT_PATIENCE_S:g} s") from error
+        except (ProducerFencedError, InvalidProducerEpochError) as error:
+            raise WavemillError("worker_fenced", f"another worker has taken the name {self.name} over") from error
+
+    def _commit(self, records: Sequence[Record], offsets: Mapping[TopicPartition, tuple[int, str]], membership: Any) -> None:
+        self.producer.begin_transaction()
+        for record in records:
+            self.producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
+        moved = {home: OffsetAndMetadata(offset, metadata, -1) for home, (offset, metadata) in offsets.items()}
+        self.producer.send_offsets_to_transaction(moved, membership)
+        self.producer.commit_transaction()
+
+    def close(self) -> None:
+        """At once: what is not committed is not."""
+        with suppress(KafkaError):
+            self.producer.close(timeout=0)

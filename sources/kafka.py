@@ -1,0 +1,162 @@
+"""A topic as a source: messages of the partitions that the group gives this worker, and what the group remembers of each.
+
+Kafka's own words are kept: topic, partition, offset, group, generation (https://kafka.apache.org/documentation/#consumerconfigs).
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.structs import MemberState
+
+Headers = tuple[tuple[str, bytes], ...]
+REJOIN_S = 1.0
+"""kafka-python 3.0.12 throws away an assignment that comes between two polls, and joins again: so this poll waits for it."""
+FETCH_BYTES, PARTITION_BYTES = 16 << 20, 1 << 20
+MOST_RECORDS = 1 << 30
+"""kafka-python 3.0.12 takes a paused partition up again only if no fetch of it was given out in part: so each is, whole."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it stands in a topic."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers
+
+    @property
+    def home(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.partition)
+
+
+class Mark(NamedTuple):
+    """What stands beside a committed offset while messages from there to before `to` are worked, for the `tries`-th time."""
+
+    to: int = 0
+    tries: int = 0
+
+    def encode(self) -> str:
+        return json.dumps({"wavemill": 1, "to": self.to, "tries": self.tries}) if self.tries else ""
+
+    @staticmethod
+    def decode(metadata: str | None) -> Mark:
+        """The mark in a committed offset's metadata; none in what others wrote there."""
+        try:
+            found = json.loads(metadata or "{}")
+            return Mark(int(found["to"]), int(found["tries"])) if found.get("wavemill") == 1 else Mark()
+        except (ValueError, TypeError, KeyError, AttributeError):
+            return Mark()
+
+
+class Committed(NamedTuple):
+    """Where the group stands in a partition; `offset` is None before the first commit."""
+
+    offset: int | None
+    mark: Mark
+
+
+class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
+    """A member of a group on one topic, reading committed messages only. Its own thread keeps the membership alive.
+
+    Partitions stay with their worker over a rebalance (cooperative sticky assignment, KIP-429).
+    """
+
+    def __init__(self, client: Mapping[str, Any], topic: str, group: str, **options: Any) -> None:
+        self.topic = topic
+        self._gone: set[TopicPartition] = set()
+        self._lock = threading.Lock()
+        settings = {
+            "group_id": group,
+            "isolation_level": "read_committed",
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "allow_auto_create_topics": False,
+            "partition_assignment_strategy": (CooperativeStickyAssignor,),
+            "max_poll_records": MOST_RECORDS,
+            "fetch_max_bytes": FETCH_BYTES,
+            "max_partition_fetch_bytes": PARTITION_BYTES,
+            "metadata_max_age_ms": 30_000,
+            "retry_backoff_ms": 20,
+            "reconnect_backoff_max_ms": 2_000,
+        }
+        self.consumer = KafkaConsumer(**{**client, **settings, **options})
+
+    def subscribe(self) -> None:
+        self.consumer.subscribe([self.topic], listener=self)
+
+    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
+        with self._lock:
+            self._gone.update(revoked)
+
+    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
+        """What is known of a partition is read when its first message comes: not here, in the thread of the heartbeat."""
+
+    def poll(self, wait_s: float) -> list[Message]:
+        """New messages, after at most `wait_s`, or `REJOIN_S` while the group shares its partitions out anew."""
+        if self.membership().state != MemberState.STABLE:
+            wait_s = max(wait_s, REJOIN_S)
+        found = self.consumer.poll(timeout_ms=round(wait_s * 1000))
+        return [
+            Message(
+                one.topic, one.partition, one.offset, one.key, one.value, tuple((name, bytes(data or b"")) for name, data in one.headers)
+            )
+            for records in found.values()
+            for one in records
+        ]
+
+    def take_gone(self) -> set[TopicPartition]:
+        """Partitions that were taken from this worker since the last call, also where they came back."""
+        with self._lock:
+            gone, self._gone = self._gone, set()
+        return gone
+
+    def owned(self) -> set[TopicPartition]:
+        return set(self.consumer.assignment() or ())
+
+    def membership(self) -> Any:
+        """The group, generation and member id by which the broker knows a zombie (KIP-447)."""
+        return self.consumer.group_metadata()
+
+    def committed(self, partition: TopicPartition, wait_s: float = 30.0) -> Committed:
+        """Waits for a transaction of another worker that is under way. Raises KafkaError."""
+        found = self.consumer.committed(partition, metadata=True, timeout_ms=round(wait_s * 1000))
+        return Committed(found.offset, Mark.decode(found.metadata)) if found and found.offset >= 0 else Committed(None, Mark())
+
+    def beginning(self, partition: TopicPartition) -> int:
+        """The first offset that is still there. Raises KafkaError."""
+        return int(self.consumer.beginning_offsets([partition])[partition])
+
+    def seek(self, partition: TopicPartition, offset: int) -> None:
+        self.consumer.seek(partition, offset)
+
+    def flow(self, full: set[TopicPartition]) -> None:
+        """Fetch nothing more of the partitions in `full`, and go on with the others."""
+        paused, owned = set(self.consumer.paused()), self.owned()
+        if stop := (full & owned) - paused:
+            self.consumer.pause(*stop)
+        if go := (paused & owned) - full:
+            self.consumer.resume(*go)
+
+    def lag(self, heads: Mapping[TopicPartition, int]) -> dict[int, int]:
+        """Partition -> messages behind its end, where that is known."""
+        owned = self.owned()
+        ends = {home: self.consumer.highwater(home) for home in heads if home in owned}
+        return {home.partition: max(0, end - heads[home]) for home, end in ends.items() if end is not None}
+
+    def missing(self, topics: Sequence[str]) -> list[str]:
+        """Those of the topics that the cluster does not have."""
+        known = self.consumer.topics()
+        return [topic for topic in topics if topic not in known]
+
+    def close(self) -> None:
+        self.consumer.close(autocommit=False, timeout_ms=5_000)
