@@ -112,7 +112,7 @@ class Chatterbox(ChatterboxEngine):
     Options: ClassVar[type[ChatterboxOptions]] = ChatterboxOptions
     languages = LANGUAGES
     max_chars = 300
-    cost_s = 0.5
+    cost_s = 1.0
     gated = True
 
     def models(self, options: BaseOptions) -> tuple[str, ...]:

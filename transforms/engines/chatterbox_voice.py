@@ -40,7 +40,7 @@ class ChatterboxConvert(ChatterboxEngine):
     version = 1
     Options = convert_voice.Options
     max_s = 30.0
-    cost_s = 5.0
+    cost_s = 4.0
 
     def models(self, options: BaseOptions) -> tuple[str, ...]:
         return ROW, MODEL
@@ -99,7 +99,7 @@ class ChatterboxRestyle(cascade.Restyling):
     rate_hz = RATE_HZ
     requires = ChatterboxEngine.requires
     extra = ChatterboxEngine.extra
-    cost_s = 8.0
+    cost_s = 15.0
 
     class Options(restyle.Options):
         exaggeration: float = Field(0.5, ge=0.0, le=2.0, description="how much is felt, 0.5 being neutral")
