@@ -48,7 +48,7 @@ COMMANDS = {
     "This machine": {
         "models": Mount("List, pull and verify weights.", "transforms.commands:models"),
         "engines": Mount("What each operation can be done with.", "transforms.commands:engines"),
-        "voices": Mount("The stock voices.", "transforms.commands:voices"),
+        "voices": Mount("The voices, and those that are saved.", "pipelines.voice_commands:voices"),
         "doctor": Mount("Check what is needed and say what to do.", "pipelines.doctor:doctor"),
         "dev": Mount("Real services for trying.", "pipelines.dev.commands:dev"),
     },

@@ -5,7 +5,8 @@ synthesize is that of the speech made; `CPU s / s` is the time of all processors
 work runs beside it, as it did here; `peak` is the most resident memory of the whole process tree. Speech is the demo story by
 Piper, music is generated; the hour is the minute's material repeated.
 
-Left out over an hour: embed, convert-voice, translate, and synthesize by Kokoro.
+Over an hour Piper stands for Kokoro where a voice speaks. A voice is embedded, and a turn of a chat heard, up to ten
+minutes: those have no hour. chat's minute is one question of that length, and its answer.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from benchmarks.speech import speak
 from transforms import codec
 from transforms.options import AudioOptions
 
-MOST_S = 600.0
+MOST_S = 1800.0
 """A row that takes longer is left out."""
 STORY_S = 185.0
 """About what one telling of the story takes."""
@@ -34,7 +35,7 @@ HEAD = ("operation", "over", "audio, s", "wall, s", "time factor", "CPU s / s", 
 
 
 class Case(NamedTuple):
-    """An operation by a certain engine, over speech or music, or over text that becomes speech."""
+    """An operation by a certain engine, over speech or music, or over text that becomes speech (`told`: in a recording's voice)."""
 
     operation: str
     given: str
@@ -60,8 +61,18 @@ MINUTE = (
     Case("embed", "speech"),
     Case("convert-voice", "speech", ("--voice", "af_bella")),
     Case("translate", "speech"),
+    Case("restyle", "speech", ("--emotion", "happy")),
+    Case("clone", "told"),
+    Case("chat", "speech"),
 )
-HOUR = tuple(case for case in MINUTE if case.operation not in ("embed", "convert-voice", "translate") and case.title != "synthesize")
+BY_PIPER = ("-O", "tts.engine=piper", "-O", "stt.model=tiny.en")
+SPOKEN = ("chat", "clone", "convert-voice", "embed", "restyle", "translate")
+HOUR = (
+    *(case for case in MINUTE if case.operation not in SPOKEN and case.title != "synthesize"),
+    Case("convert-voice", "speech", ("--voice", "en_US-joe-medium", *BY_PIPER)),
+    Case("restyle", "speech", ("--voice", "en_US-joe-medium", *BY_PIPER)),
+    Case("translate", "speech", ("--voice", "en_US-joe-medium", *BY_PIPER[:2])),
+)
 CASES = [*(("a minute", case, 60.0) for case in MINUTE), *(("an hour", case, 3600.0) for case in HOUR)]
 
 
@@ -97,7 +108,7 @@ def measured(case: Case, seconds: float, folder: Path) -> list[str]:
     command = [*WAVEMILL, "run", case.operation, str(source), "-o", str(out), *case.options, "--quiet"]
     found = run(command, most_s=MOST_S)
     audio_s = seconds
-    if case.given == "text":
+    if case.given in ("text", "told"):
         audio_s = sum(pq.read_table(out / "manifest.parquet").column("duration_s").to_pylist())
     return [
         f"{audio_s:.0f}",
@@ -110,11 +121,12 @@ def measured(case: Case, seconds: float, folder: Path) -> list[str]:
 
 def material(given: str, seconds: float, folder: Path) -> Path:
     """A manifest of texts, or one file of exactly that length; made once."""
-    path = folder / f"{given}-{seconds:.0f}.{'jsonl' if given == 'text' else 'mp3'}"
+    path = folder / f"{given}-{seconds:.0f}.{'jsonl' if given in ('text', 'told') else 'mp3'}"
     if path.exists():
         return path
-    if given == "text":
-        path.write_text("".join(json.dumps({"text": text}) + "\n" for text in _texts(seconds)))
+    if given in ("text", "told"):
+        voice = {"reference": str(material("speech", 60.0, folder))} if given == "told" else {}
+        path.write_text("".join(json.dumps({"text": text, **voice}) + "\n" for text in _texts(seconds)))
         return path
     if given == "music":
         block, rate_hz = music.render(music.Song(tonic=9, scale="Minor", bpm=104.0, seed=1), 60.0, 44100)[None], 44100

@@ -32,14 +32,16 @@ def read_inputs(row: Operation, params: dict[str, Any], folder: str) -> tuple[li
         for name, kind in row.inputs.items()
         if name != main and params[f"input_{name}"] is not None
     }
+    if main in row.optional and others and not given and params.get("file") is None:
+        return [row.name], [others]
     if row.inputs[main] == "text":
-        if main in row.optional and others and given is None and params["file"] is None:
-            return [row.name], [others]
         if (given is None) == (params["file"] is None):
             raise click.UsageError("give one of TEXT, - for standard input, or --file FILE")
         text = _read(params["file"]) if given is None else _decode(sys.stdin.buffer.read(), "-") if given == STDIN else given
         return [params["file"] or row.name], [{main: Input("text", text), **others}]
     names = [found for name in given for found in _expand(name)]
+    if not names:
+        raise click.UsageError(f"give FILE..., or {' or '.join(f'--{name}' for name in row.inputs if name != main)}")
     if STDIN not in names:
         return names, [{main: uri(name), **others} for name in names]
     if len(names) > 1:

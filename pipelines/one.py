@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from itertools import chain, islice
+from typing import Any, cast
 
 from transforms import identity, pull, steps
 from transforms.engine import Engine, Place, engine_class
 from transforms.errors import WavemillError
 from transforms.operations import Operation, operation
-from transforms.options import Options
-from transforms.records import Failure, Input, Item, Outcome, Work
+from transforms.options import AudioOptions, Options
+from transforms.records import Failure, Input, Item, Outcome, Piece, Result, Work
 from transforms.settings import Settings
 
 OnBytes = Callable[[str, int, int | None], None]
@@ -58,6 +61,69 @@ def run_items(
     finally:
         if loaded:
             engine.close()  # after the pool has ended: no thread is in it any more
+
+
+def stream_speech(
+    engine_name: str, options: Options, inputs: Mapping[str, Input], settings: Settings, on_bytes: OnBytes | None = None
+) -> Iterator[bytes]:
+    """Synthesized speech as parts of a file, the first as soon as the first sentence is spoken. Raises what the item fails with.
+
+    The samples are those of `run_items`. Raises `bad_usage` for options that cannot be met before all is spoken.
+    """
+    row = operation("synthesize")
+    engine = engine_class(row.name, engine_name)()
+    check_options(row, engine, options)
+    if getattr(options, "loudness", None) is not None:
+        raise WavemillError("bad_usage", "loudness is measured over the whole; it cannot be set while it is spoken", "loudness")
+    item = Item(identity.key(identity.prefix(engine, options), inputs), "0", row.name, engine.name, options, inputs)
+    flow = steps.split(steps.fetch(steps.check([Work(item, None)], row, engine, settings), row, engine, settings), row, engine)
+    pieces = _payload(flow)
+    pull.pull_all(engine.models(options), settings, on_bytes)
+    threads = settings.workers if engine.parallel == "threads" else 1
+    engine.load(Place(settings.device, threads, settings.models_dir))
+    try:
+        with ThreadPoolExecutor(threads, "engine") as pool:
+            yield from _encoded(row, engine, item, pieces, pool, threads)
+    finally:
+        engine.close()
+
+
+def _encoded(row: Operation, engine: Engine, item: Item, pieces: Sequence[Piece], pool: Executor, ahead: int) -> Iterator[bytes]:
+    from transforms import codec
+    from transforms.synthesize import stream
+
+    stop, waiting, told = threading.Event(), iter(pieces), {}
+    futures: deque[Future[Any]] = deque()
+
+    def results() -> Iterator[Result]:
+        futures.extend(pool.submit(_spoken, engine, item, piece, stop) for piece in islice(waiting, ahead))
+        while futures:
+            result = futures.popleft().result()
+            futures.extend(pool.submit(_spoken, engine, item, piece, stop) for piece in islice(waiting, 1))
+            told.update(result.fields)
+            yield result
+
+    try:
+        spoken = stream(pieces, results(), engine)
+        first = next(spoken)
+        blocks = (audio.samples for audio in chain([first], spoken))
+        yield from codec.encode_stream(blocks, first.rate_hz, first.channels, cast(AudioOptions, item.options), told.get("provenance", ""))
+    finally:
+        stop.set()
+        for future in futures:
+            future.cancel()
+
+
+def _spoken(engine: Engine, item: Item, piece: Piece, stop: threading.Event) -> Result:
+    (result,) = _payload(steps.infer([Work(item, [piece])], engine, stop=stop)).results
+    return cast(Result, result)
+
+
+def _payload(flow: steps.Flow) -> Any:
+    (done,) = flow
+    if isinstance(done, Failure):
+        raise WavemillError(done.code, done.detail, done.field)
+    return done.payload
 
 
 def _finish(

@@ -50,8 +50,12 @@ def command(name: str) -> click.Command:
     if row.output == "stems":
         what = "A file or a folder; each stem's name is put before the suffix."
     output = click.Option(["-o", "--output"], help=what)
+    streams = []
+    if row.name == "synthesize":
+        streams = [click.Option(["--stream"], is_flag=True, help="Write each sentence as soon as it is spoken.")]
+        lines += [f'wavemill {spelled} "Hello there. How are you?" --stream -o - | ffplay -']
     help = f"{row.summary} For one item or a few; `wavemill run {spelled}` is for many.\n\n\b\nExamples:\n  " + "\n  ".join(lines)
-    params = [*arguments, *others, output, *run_flags.place_flags(), *run_flags.show_flags(), *flags.engine_flags(row)]
+    params = [*arguments, *others, output, *streams, *run_flags.place_flags(), *run_flags.show_flags(), *flags.engine_flags(row)]
     return click.Command(spelled, params=params, callback=lambda **values: _act(row, values), help=help)
 
 
@@ -71,7 +75,24 @@ def _act(row: Operation, params: dict[str, Any]) -> None:
             options = model.parse(values)
         except WavemillError as error:
             raise WavemillError("bad_usage", error.detail, error.field) from None
-        _work(row, engine, options, names, inputs, wanted, settings, params["quiet"], params["as_json"])
+        if params.get("stream"):
+            _stream(engine, options, inputs[0], wanted[0], settings, params["quiet"])
+        else:
+            _work(row, engine, options, names, inputs, wanted, settings, params["quiet"], params["as_json"])
+
+
+def _stream(engine: str, options: Options, inputs: dict[str, Input], target: Target, settings: Settings, quiet: bool) -> None:
+    """A local file, or standard output, that grows while it is spoken."""
+    from pipelines.one import stream_speech
+    from transforms.storage import is_local
+
+    path = target.path or STDOUT
+    if path != STDOUT and not is_local(path):
+        raise click.UsageError(f"{path}: only a file of this machine, or standard output, can grow while it is spoken")
+    with _shown(quiet) as (_, on_bytes), click.open_file(path, "wb") as out:
+        for part in stream_speech(engine, options, inputs, settings, on_bytes):
+            out.write(part)
+            out.flush()
 
 
 def _targets(row: Operation, names: list[str], output: str | None, values: dict[str, Any], model: type[Options]) -> list[Target]:

@@ -60,6 +60,12 @@ def own_dev_dir(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["WAVEMILL_DEV_DIR"] = str(tmp_path_factory.mktemp("dev"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_voices(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No test reads or keeps a voice of whoever runs it."""
+    os.environ["WAVEMILL_VOICES"] = str(tmp_path_factory.mktemp("voices"))
+
+
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[dict[str, str]]:
     """A SeaweedFS for the whole session, and the variables (set already) that reach it."""

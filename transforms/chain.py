@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -37,6 +38,11 @@ StageOptions = Annotated[dict[str, Any], BeforeValidator(_mapping)]
 
 class Staged(BaseOptions):
     """Base of a chain's options: `a.b=c` sets b of the stage a."""
+
+    @classmethod
+    def takes(cls, name: str) -> bool:
+        stage, dot, inner = name.partition(".")
+        return super().takes(stage) and (not dot or bool(inner))
 
     @model_validator(mode="before")
     @classmethod
@@ -98,10 +104,14 @@ class Chain(Engine):
 
     def check(self, item: Item) -> None:
         for each in self.stages(item.options):
-            each.engine.check(Item(item.key, item.id, each.operation, each.engine.name, each.options, {}))
+            self.check_stage(each, item)
+
+    def check_stage(self, stage: Stage, item: Item) -> None:
+        """Refuse options with which the stage can work for no item."""
+        stage.engine.check(Item(item.key, item.id, stage.operation, stage.engine.name, stage.options, {}))
 
     def load(self, place: Place) -> None:
-        self._place, self._lock = place, threading.Lock()
+        self._place, self._lock, self._alone = place, threading.Lock(), threading.Lock()
         self._loaded: dict[tuple[str, str], Engine] = {}
 
     def close(self) -> None:
@@ -111,16 +121,25 @@ class Chain(Engine):
 
     def work(self, stage: Stage, seed: int, inputs: Mapping[str, str | Audio]) -> Result:
         """What a stage makes of inputs that are here already. Raises the stage's failure as a WavemillError."""
+        return self.work_all(stage, seed, [inputs])[0]
+
+    def work_all(self, stage: Stage, seed: int, many: Sequence[Mapping[str, str | Audio]]) -> list[Result]:
+        """As `work`, of several inputs that share the engine's batches. Raises the first failure."""
         engine, row = self._ready(stage), operation(stage.operation)
-        given = {name: Input("text", value) if isinstance(value, str) else Input("uri", name) for name, value in inputs.items()}
-        item = Item(f"{seed:064x}", "", stage.operation, engine.name, stage.options, given)
-        engine.check(item)
-        flow = steps.infer([Work(item, row.module.split(item, inputs, engine))], engine)
-        (done,) = steps.join(flow, row, engine)
-        if isinstance(done, Failure):
-            raise WavemillError(done.code, f"{stage.operation}: {done.detail}", done.field)
-        result: Result = done.payload
-        return result
+        flow: list[Work | Failure] = []
+        for inputs in many:
+            given = {name: Input("text", value) if isinstance(value, str) else Input("uri", name) for name, value in inputs.items()}
+            item = Item(f"{seed:064x}", "", stage.operation, engine.name, stage.options, given)
+            engine.check(item)
+            flow.append(Work(item, row.module.split(item, inputs, engine)))
+        results: list[Result] = []
+        with nullcontext() if engine.parallel == "threads" else self._alone:
+            inferred = steps.infer(flow, engine)
+        for done in steps.join(inferred, row, engine):
+            if isinstance(done, Failure):
+                raise WavemillError(done.code, f"{stage.operation}: {done.detail}", done.field)
+            results.append(done.payload)
+        return results
 
     def _ready(self, stage: Stage) -> Engine:
         name = (stage.operation, stage.engine.name)

@@ -75,6 +75,36 @@ def encode_to(path: Path, blocks: Iterable[Block], rate_hz: int, channels: int, 
         return _write(out, _prepare(blocks, rate_hz, to_hz, to_channels), to_hz, to_channels, options) / to_hz
 
 
+def encode_stream(blocks: Iterable[Block], rate_hz: int, channels: int, options: AudioOptions, comment: str = "") -> Iterator[bytes]:
+    """Blocks of shape (channels, frames) as the bytes of a file, each part as soon as its block has come.
+
+    Lengths that such a file has at its beginning are not known, and say so. Raises `bad_option` for m4a, and as `encode` does.
+    """
+    if options.format == "m4a":
+        raise WavemillError("bad_option", "format: m4a has its index at the beginning and cannot be streamed; aac can", "format")
+    to_hz, to_channels = _shape(rate_hz, channels, options)
+    pipe = _Pipe()
+    for _ in _writing(pipe, _prepare(blocks, rate_hz, to_hz, to_channels), to_hz, to_channels, options, comment, flush=True):
+        yield pipe.taken()
+    yield pipe.taken()
+
+
+class _Pipe:
+    """What is written to, without a way back."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def taken(self) -> bytes:
+        """What was written since this was called last."""
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
+
+
 def _shape(rate_hz: int, channels: int, options: AudioOptions) -> tuple[int, int]:
     """The rate and channels of the file."""
     form = _FORMATS[options.format]
@@ -107,9 +137,21 @@ def _write_wav(blocks: Iterable[Block], rate_hz: int, channels: int) -> tuple[by
 
 
 def _write(out: IO[bytes], blocks: Iterable[Block], rate_hz: int, channels: int, options: AudioOptions, comment: str = "") -> int:
+    return max(_writing(out, blocks, rate_hz, channels, options, comment), default=0)
+
+
+def _writing(
+    out: Any, blocks: Iterable[Block], rate_hz: int, channels: int, options: AudioOptions, comment: str, flush: bool = False
+) -> Iterator[int]:
+    """Writes a block each time it is asked, and says how many frames that makes."""
     form = _FORMATS[options.format]
     extra = {"movie_timescale": str(rate_hz)} if form.container == "ipod" else {}
-    with av.open(out, "w", format=form.container, options={"fflags": "+bitexact", **dict(form.options), **extra}) as container:
+    with av.open(
+        out,
+        "w",
+        format=form.container,
+        options={"fflags": "+bitexact+flush_packets" if flush else "+bitexact", **dict(form.options), **extra},
+    ) as container:
         stream: Any = container.add_stream(form.codec, rate=rate_hz)
         codec = stream.codec_context
         if comment:
@@ -127,11 +169,11 @@ def _write(out: IO[bytes], blocks: Iterable[Block], rate_hz: int, channels: int,
             frames += block.shape[1]
             for frame in fifo.read_many(codec.frame_size or BLOCK_FRAMES):
                 container.mux(codec.encode(frame))
+            yield frames
         rest = fifo.read(partial=True) if frames else None
         if rest is not None:
             container.mux(codec.encode(rest))
         container.mux(codec.encode(None))
-    return frames
 
 
 def _layout(channels: int) -> str:

@@ -1,4 +1,4 @@
-"""What this machine can do: models, engines, voices."""
+"""What this machine can do: models and engines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MOST = 12
 """Longer lists are counted in a table."""
 
 
-def _print(facts: list[dict[str, Any]], as_json: bool) -> None:
+def print_facts(facts: list[dict[str, Any]], as_json: bool) -> None:
     """Rows of one shape, as a table or as JSON; what is a number of bytes, or a list, is written for people."""
     if as_json:
         click.echo(json.dumps(facts, ensure_ascii=False))
@@ -74,7 +74,7 @@ def list_models(as_json: bool) -> None:
         }
         for row in table.MODELS.values()
     ]
-    _print(facts, as_json)
+    print_facts(facts, as_json)
 
 
 @models.command()
@@ -155,7 +155,7 @@ def engines(as_json: bool) -> None:
       wavemill engines
       wavemill engines --json
     """
-    _print(list(_engines()), as_json)
+    print_facts(list(_engines()), as_json)
 
 
 def _engines() -> Iterable[dict[str, Any]]:
@@ -183,37 +183,3 @@ def _engines() -> Iterable[dict[str, Any]]:
                 "deterministic": cls.deterministic,
                 "languages": list(cls.languages),
             }
-
-
-@click.command()
-@click.option("-e", "--engine", help="Only of this engine.")
-@click.option("--language", help="Only of this language: en, en-gb, es.")
-@click.option("--gender", type=click.Choice(["female", "male"]), help="Only of this gender.")
-@AS_JSON
-def voices(engine: str | None, language: str | None, gender: str | None, as_json: bool) -> None:
-    """The stock voices. Kokoro's can be mixed by weight: af_bella:0.6+af_sky:0.4.
-
-    \b
-    Examples:
-      wavemill voices --language en --gender female
-      wavemill voices --engine piper --json
-    """
-    from transforms import voices as table
-    from transforms.engine import engine_class, engines as known
-
-    if engine:
-        engine_class("synthesize", engine)
-    names = [engine] if engine else list(known("synthesize"))
-    facts = [
-        {"id": voice.id, "engine": voice.engine, "language": voice.language, "gender": voice.gender or "-", "name": voice.name}
-        for voice in dict.fromkeys(voice for name in names for voice in table.stock(name).values())
-        if _speaks(voice.language, language) and gender in (None, voice.gender)
-    ]
-    if not facts and not as_json:
-        say("no voice is all of that; see `wavemill voices`")
-    _print(facts, as_json)
-
-
-def _speaks(spoken: str, wanted: str | None) -> bool:
-    """`en` finds `en-us` and `en-gb`."""
-    return wanted is None or f"{spoken}-".startswith(f"{wanted.lower().replace('_', '-')}-")

@@ -37,13 +37,18 @@ def _read(value: Any) -> Any:
         raise ValueError(f"is not JSON: {error}") from None
 
 
+Messages = Annotated[
+    tuple[Message, ...],
+    BeforeValidator(_read),
+    Field(description='the conversation so far: a JSON list of {"role": "user" or "assistant", "content": "..."}'),
+]
+
+
 class Options(BaseOptions):
     """Options of every complete engine."""
 
     system: str = Field("", description="what the model is told about its part")
-    messages: Annotated[tuple[Message, ...], BeforeValidator(_read)] = Field(
-        (), description='the conversation so far: a JSON list of {"role": "user" or "assistant", "content": "..."}'
-    )
+    messages: Messages = ()
     max_tokens: int = Field(256, ge=1, le=32_768, description="longest answer, in tokens")
     temperature: float = Field(0.0, ge=0, le=2, description="how freely words are chosen; 0 is always the likeliest")
 

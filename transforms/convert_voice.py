@@ -6,8 +6,7 @@ from pydantic import Field
 
 from transforms.chain import Staged, StageOptions
 from transforms.options import AudioOptions
-from transforms.revoice import join
-from transforms.transcribe import split
+from transforms.revoice import join, split
 
 __all__ = ["VERSION", "Options", "join", "split"]
 

@@ -63,6 +63,9 @@ ENGINES: dict[str, dict[str, str]] = {
     "restyle": {
         "cascade": "transforms.engines.cascade:Restyle",
     },
+    "chat": {
+        "cascade": "transforms.engines.voice_chat:VoiceChat",
+    },
     "translate_text": {
         "apertium": "transforms.engines.apertium:Apertium",
         "ctranslate2": "transforms.engines.ctranslate2_text:CTranslate2",
@@ -101,8 +104,6 @@ class Engine:
     """`threads`: `run` may be called by several threads at once; `one`: by one thread at a time."""
     deterministic: ClassVar[bool] = True
     languages: ClassVar[tuple[str, ...]] = ()
-    streaming: ClassVar[bool] = False
-    cloning: ClassVar[bool] = False
     rate_hz: ClassVar[int] = 0
     """Rate of the audio it takes and makes; 0 is the source's own."""
     channels: ClassVar[int] = 1

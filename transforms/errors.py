@@ -34,6 +34,8 @@ CODES: dict[str, tuple[Kind, int, str]] = {
     "engine_error": ("item", 500, "the engine failed on this item alone"),
     "bad_reference": ("item", 400, "the recording cannot tell whose voice is meant"),
     "endpoint_nonsense": ("item", 502, "the endpoint's answer cannot be used"),
+    "chunk_refused": ("item", 409, "the chunk of a live session came again, too late, or after the end"),
+    "chunk_missing": ("item", 409, "a chunk of a live session did not come"),
     "engine_crashed": ("item", 500, "the item killed its process three times"),
     "input_changed": ("transient", 503, "the input is not the version that was planned"),
     "input_unavailable": ("transient", 503, "the input's storage did not answer"),

@@ -7,43 +7,44 @@ move the same way, and less.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from transforms import kokoro_model, models, phonemes, speakers, voices
 from transforms.engine import Place
 from transforms.errors import WavemillError
-from transforms.records import Audio
 from transforms.torch_file import read_legacy
 
-RATE_HZ = 24000
-LEAST_S = 1.6
-"""One look of the encoder."""
+VERSION = 1
 PHRASES = (
     "The quick brown fox jumps over the dog.",
     "Please send the contract to our office.",
     "Children sit on the grass in the park.",
 )
 """What the voice says while it is fitted, one a step: short, because a step takes as long as they last."""
+HELD_OUT = "A narrow bridge of stone leads over the water to the old mill."
+"""What the similarity is measured on."""
 START, RATE, HOLD, CLIP = 0.05, 0.06, 0.02, 1.0
 """Spread of the offset's start, Adam's rate, weight of the offset's mean square in the loss, longest gradient."""
 
 
-def fit(reference: Audio, mix: voices.Mix, place: Place, steps: int = 24, seed: int = 0) -> np.ndarray:
-    """A pack that sounds nearer to the speaker of `reference` than `mix` does: float32 of shape (510, 1, 256).
+class Fit(NamedTuple):
+    """A pack, float32 of shape (510, 1, 256), and its cosine to the reference on a sentence that it was not fitted with."""
 
-    `reference` is mono at 24 kHz, of 1.6 s at least and 10 s to be good; `mix` is the nearest one that is known, and the
-    pack serves every engine of Kokoro. One of `steps` takes two to three seconds of a CPU; 24 are near the best. The same
-    seed gives the same pack at the same place; another seed starts from another point near the mix.
+    pack: np.ndarray
+    similarity: float
 
-    Raises `audio_empty` where `reference` is too short or silent, `model_missing` for weights that are not here,
-    `engine_unloadable` without the extra `torch`, `out_of_memory`, and ValueError for another rate or more channels.
+
+def fit(wanted: np.ndarray, mix: voices.Mix, place: Place, steps: int = 24, seed: int = 0) -> Fit:
+    """A pack that sounds nearer to the speaker of the embedding `wanted`, float32 of shape (256,), than `mix` does.
+
+    `mix` is the nearest one that is known, and the pack serves every engine of Kokoro. One of `steps` takes two to three
+    seconds of a CPU; 24 are near the best. The same seed gives the same pack at the same place; another seed starts from
+    another point near the mix.
+
+    Raises `model_missing` for weights that are not here, `engine_unloadable` without the extra `torch`, and `out_of_memory`.
     """
-    if (reference.rate_hz, reference.channels) != (RATE_HZ, 1):
-        raise ValueError(f"a reference is mono at {RATE_HZ} Hz, not {reference.channels} channels at {reference.rate_hz} Hz")
-    if reference.duration_s < LEAST_S or not np.any(reference.samples):
-        raise WavemillError("audio_empty", f"the reference must hold {LEAST_S} s of speech")
     from transforms.engines.torch_place import open_torch
 
     torch = open_torch(place, "kokoro.model")
@@ -51,37 +52,45 @@ def fit(reference: Audio, mix: voices.Mix, place: Place, steps: int = 24, seed: 
     torch.set_num_threads(place.threads)
     try:
         with torch.backends.cudnn.flags(enabled=False):  # its LSTM has gradients in training only
-            return _descend(torch, reference, mix, place, steps, seed)
+            return _descend(torch, wanted, mix, place, steps, seed)
     except (torch.OutOfMemoryError, MemoryError) as error:
         raise WavemillError("out_of_memory", f"fitting a voice on {place.device}: {error}") from error
     finally:
         torch.set_num_threads(threads)
 
 
-def _descend(torch: Any, reference: Audio, mix: voices.Mix, place: Place, steps: int, seed: int) -> np.ndarray:
+def _descend(torch: Any, wanted: np.ndarray, mix: voices.Mix, place: Place, steps: int, seed: int) -> Fit:
     encoder = TorchEncoder(place)
     model = kokoro_model.open_model(place.models_dir, place.device)
     pack = voices.read_pack(mix, place.models_dir)
     spread = np.stack([voices.read_pack(((id, 1.0),), place.models_dir) for id in voices.stock("kokoro")]).std(axis=0)
-    with torch.no_grad():
-        wanted = encoder.embed_24k(torch.from_numpy(np.array(reference.samples[0], np.float32)).to(place.device))
-    phrases = []
-    for phrase in PHRASES:
-        ids = [phonemes.ALPHABET[symbol] for symbol in phonemes.phonemes(phrase, "a")]
-        given = (torch.tensor([[0, *ids, 0]]), torch.from_numpy(pack[len(ids) - 1]), torch.from_numpy(spread[len(ids) - 1]))
-        phrases.append([tensor.to(place.device) for tensor in given])
+    target = torch.from_numpy(np.array(wanted, np.float32)).to(place.device)
+    *phrases, held_out = _prepared(torch, pack, spread, place)
     drawn = torch.randn(pack.shape[-1], generator=torch.Generator().manual_seed(seed))
     offset = (START * drawn).to(place.device).requires_grad_()
     descent = torch.optim.Adam([offset], lr=RATE)
     for step in range(steps):
         ids, style, scale = phrases[step % len(phrases)]
         said = kokoro_model.speak(model, ids, style + scale * offset, 1.0)
-        loss = HOLD * offset.square().mean() - encoder.embed_24k(said) @ wanted
+        loss = HOLD * offset.square().mean() - encoder.embed_24k(said) @ target
         descent.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_([offset], CLIP)
         descent.step()
-    return np.asarray(pack + spread * offset.detach().cpu().numpy(), np.float32)
+    with torch.no_grad():
+        ids, style, scale = held_out
+        similarity = float(encoder.embed_24k(kokoro_model.speak(model, ids, style + scale * offset, 1.0)) @ target)
+    return Fit(np.asarray(pack + spread * offset.detach().cpu().numpy(), np.float32), similarity)
+
+
+def _prepared(torch: Any, pack: np.ndarray, spread: np.ndarray, place: Place) -> list[list[Any]]:
+    """Of every phrase, the one held out last: its tokens, and the style and the spread for their number."""
+    prepared = []
+    for phrase in (*PHRASES, HELD_OUT):
+        ids = [phonemes.ALPHABET[symbol] for symbol in phonemes.phonemes(phrase, "a")]
+        given = (torch.tensor([[0, *ids, 0]]), torch.from_numpy(pack[len(ids) - 1]), torch.from_numpy(spread[len(ids) - 1]))
+        prepared.append([tensor.to(place.device) for tensor in given])
+    return prepared
 
 
 class TorchEncoder:

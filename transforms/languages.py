@@ -17,6 +17,11 @@ def iso3(code: str) -> str:
     return _ISO3.get(base, base)
 
 
+def same_language(one: str, other: str) -> bool:
+    """Whether two codes name one language, whatever their form and region."""
+    return iso3(one) == iso3(other)
+
+
 def region(code: str) -> str:
     """`BR` of `pt-BR`, or nothing."""
     return code.replace("_", "-").partition("-")[2]

@@ -175,6 +175,16 @@ OPERATIONS: dict[str, Operation] = {
             example="wavemill restyle talk.mp3 --emotion happy --speed 1.1 -o happy.mp3",
         ),
         Operation(
+            name="chat",
+            inputs={"audio": "audio", "text": "text"},
+            optional=frozenset({"audio", "text"}),
+            output="audio",
+            unit="audio_s",
+            default_engine="cascade",
+            summary="Answer what is said, in speech.",
+            example='wavemill chat question.wav --system "Be brief." -o answer.mp3',
+        ),
+        Operation(
             name="translate_text",
             inputs={"text": "text"},
             output="text",

@@ -32,6 +32,11 @@ class Options(BaseModel):
     seed: int = Field(0, ge=0, description="another take of what is random; the item's identity decides the rest")
 
     @classmethod
+    def takes(cls, name: str) -> bool:
+        """Whether a name is one of these options'."""
+        return name in cls.model_fields
+
+    @classmethod
     def parse(cls, values: dict[str, Any]) -> Self:
         """Values (strings are converted) as options. Raises `bad_option` naming the field and what is near."""
         try:

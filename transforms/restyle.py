@@ -7,10 +7,10 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
-from transforms import convert_voice
-from transforms.records import Audio
+from transforms import convert_voice, revoice
+from transforms.engine import Engine
+from transforms.records import Audio, Item, Piece
 from transforms.revoice import join
-from transforms.transcribe import split
 
 __all__ = ["PRESETS", "VERSION", "Options", "Preset", "coloured", "join", "paced", "split"]
 
@@ -43,6 +43,11 @@ class Options(convert_voice.Options):
     emotion: Literal["neutral", "happy", "sad", "angry", "excited"] = Field(
         "neutral", description="a preset of rate, pitch, pauses and energy"
     )
+
+
+def split(item: Item, inputs: Mapping[str, str | Audio], engine: Engine) -> list[Piece]:
+    """As `revoice.split`, in its own voice where no other is named."""
+    return revoice.split(item, inputs, engine, own_voice=not item.options.voice)  # type: ignore[attr-defined]
 
 
 def paced(segments: Sequence[Mapping[str, Any]], total_s: float, preset: Preset) -> tuple[list[dict[str, Any]], float]:

@@ -13,6 +13,7 @@ from transforms.engine import Engine
 from transforms.errors import WavemillError
 from transforms.records import Audio, Item, Piece, Result
 from transforms.segments import glue_of, join_texts
+from transforms.transcribe import split as cut
 
 Say = Callable[[str, float], Audio]
 """Text and a speaking rate (1 is the voice's own) to speech."""
@@ -21,6 +22,17 @@ SLOWEST, FASTEST = 0.75, 1.5
 """How far the voice's own rate is bent to meet the source's timing."""
 CLOSE = 0.06
 """A length within this part of the wanted one is left as it is."""
+
+VOICE_S = 600.0
+"""So much of a recording's beginning says whose voice it is, where it is spoken again in its own."""
+
+
+def split(item: Item, inputs: Mapping[str, str | Audio], engine: Engine, own_voice: bool = False) -> list[Piece]:
+    """As `transcribe.split`; with `own_voice` each piece has the recording's beginning as its `target`, where none is given."""
+    audio = inputs["audio"]
+    if own_voice and "target" not in inputs and isinstance(audio, Audio):
+        inputs = {**inputs, "target": Audio(audio.samples[:, : round(VOICE_S * audio.rate_hz)], audio.rate_hz)}
+    return cut(item, inputs, engine)
 
 
 def segments_of(heard: Result) -> list[dict[str, Any]]:

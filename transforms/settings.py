@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WAVEMILL_", frozen=True, extra="ignore")
 
     models_dir: Path = Field(default_factory=lambda: _cache() / "models", description="where weights are kept")
+    voices: str = Field(default_factory=lambda: str(_cache() / "voices"), description="folder or URL of saved voices")
     dev_dir: Path = Field(default_factory=lambda: _cache() / "dev", description="where `wavemill dev` keeps services")
     programs_dir: Path = Field(default_factory=lambda: _cache() / "programs", description="where programs of such services are kept")
     device: Literal["cpu", "cuda", "mps"] = Field("cpu", description="where engines run")

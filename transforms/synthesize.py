@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
@@ -95,13 +95,11 @@ def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine:
     Of real speech (`engine.gated`) each piece's own silence at its edges is cut to 30 ms. Raises `engine_error` naming a
     piece that is mostly silent, or much too short or long for its text.
     """
-    heard = [result.outputs["audio"] for result in results]
-    if engine.gated:
-        heard = [_gate(n, len(pieces), piece, audio) for n, (piece, audio) in enumerate(zip(pieces, heard, strict=True), 1)]
+    heard = list(_gated(pieces, results, engine))
     given = item.inputs["text"]
     characters = len(given.value) if given.kind == "text" else sum(len(str(piece.inputs["text"])) for piece in pieces)
     fields = {**_merge([result.fields for result in results]), "characters": characters, "pieces": len(pieces)}
-    if len(pieces) == 1 and not (engine.gated or pieces[0].lead_s or pieces[0].pause_s):
+    if _alone(pieces, engine):
         return Result(fields, {"audio": heard[0]})
     from transforms.blocks import gather
 
@@ -110,6 +108,25 @@ def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine:
         raise WavemillError("engine_error", f"{engine.name} spoke the pieces of one text at {sorted(rates)} (Hz, channels)")
     rate_hz, channels = rates.pop()
     return Result(fields, {"audio": gather(_blocks(pieces, heard), rate_hz, channels)})
+
+
+def stream(pieces: Sequence[Piece], results: Iterable[Result], engine: Engine) -> Iterator[Audio]:
+    """What `join` makes, in parts: each piece with its pauses as soon as its result is there. Raises as `join` does."""
+    from transforms.blocks import gather
+
+    for piece, audio in zip(pieces, _gated(pieces, results, engine), strict=True):
+        yield audio if _alone(pieces, engine) else gather(_blocks([piece], [audio]), audio.rate_hz, audio.channels)
+
+
+def _alone(pieces: Sequence[Piece], engine: Engine) -> bool:
+    """Whether what the engine says is all that is heard, as it is."""
+    return len(pieces) == 1 and not (engine.gated or pieces[0].lead_s or pieces[0].pause_s)
+
+
+def _gated(pieces: Sequence[Piece], results: Iterable[Result], engine: Engine) -> Iterator[Audio]:
+    for n, (piece, result) in enumerate(zip(pieces, results, strict=True), 1):
+        audio = result.outputs["audio"]
+        yield _gate(n, len(pieces), piece, audio) if engine.gated else audio
 
 
 def _gate(n: int, of: int, piece: Piece, audio: Audio) -> Audio:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
-from transforms import convert_voice
+from transforms import convert_voice, revoice
+from transforms.chain import StageOptions
+from transforms.engine import Engine
+from transforms.records import Audio, Item, Piece
 from transforms.revoice import join
-from transforms.transcribe import split
 
 __all__ = ["VERSION", "Options", "join", "split"]
 
@@ -18,3 +22,9 @@ class Options(convert_voice.Options):
 
     to: str = Field("en", description="language code to speak in")
     preserve_voice: bool = Field(False, description="speak in the voice nearest to the source's own")
+    mt: StageOptions = Field({}, description="how its text is translated: mt.engine=, ...; into en the recognizer does it when unset")
+
+
+def split(item: Item, inputs: Mapping[str, str | Audio], engine: Engine) -> list[Piece]:
+    """As `revoice.split`."""
+    return revoice.split(item, inputs, engine, own_voice=item.options.preserve_voice)  # type: ignore[attr-defined]

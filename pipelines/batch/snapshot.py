@@ -92,7 +92,7 @@ def take(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, scr
     if not rows:
         raise WavemillError("bad_usage", f"{spec.source} holds no rows", "source")
     known = [name for (name,) in con.execute("SELECT DISTINCT unnest(json_keys(j)) FROM source_rows ORDER BY 1").fetchall()]
-    option_names = list(engine.Options.model_fields)
+    option_names = list(dict.fromkeys([*engine.Options.model_fields, *filter(engine.Options.takes, (*known, *spec.columns))]))
     columns = {name: spec.columns.get(name, name) for name in option_names}
     options = [name for name in option_names if columns[name] in known and columns[name] not in spec.row.inputs]
     snapshot = Snapshot(rows, {}, source.version, [columns[name] for name in options])

@@ -15,8 +15,9 @@ from hypothesis import given, strategies as st
 
 import wavemill
 from pipelines import targets
-from pipelines.one import run_items
+from pipelines.one import run_items, stream_speech
 from transforms import identity
+from transforms.codec import decode
 from transforms.engine import engine_class
 from transforms.errors import WavemillError
 from transforms.records import Encoded, Failure, Input, Piece
@@ -211,3 +212,77 @@ def test_a_message_is_answered_with_the_conversation_before_it(here: Path) -> No
 def test_a_report_of_a_text_holds_the_text(here: Path) -> None:
     answer = call("complete", "Hi", "-e", "echo", "--json")
     assert json.loads(answer.stdout)["items"][0]["text"] == "1 messages, the last: Hi"
+
+
+def stream(text: str, settings: Settings = SETTINGS, **values: Any) -> Any:
+    return stream_speech("echo", options(**values), {"text": Input("text", text)}, settings)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["A long sentence that stands alone here.", "[pause:0.2s]", "Another one, as long as the first one is."]),
+        min_size=1,
+    )
+)
+def test_what_is_streamed_are_the_samples_of_the_whole(parts: list[str]) -> None:
+    text = " ".join(parts)
+    (whole,) = speak([text])
+    if isinstance(whole, Failure):
+        with pytest.raises(WavemillError) as caught:
+            list(stream(text, format="wav"))
+        assert caught.value.code == whole.code
+        return
+    streamed = decode(b"".join(stream(text, format="wav")), None, None, 100.0)
+    assert streamed.samples.tobytes() == decode(whole.outputs["audio"].data, None, None, 100.0).samples.tobytes()
+
+
+@pytest.mark.parametrize("format", ["mp3", "wav", "flac", "ogg", "opus", "aac"])
+def test_the_first_sentence_can_be_heard_before_the_last_is_spoken(format: str) -> None:
+    text = " ".join(f"This is the sentence with the number {n}, and it is long enough to stand alone." for n in range(200))
+    spoken: list[str] = []
+
+    class Counting(engine_class("synthesize", "echo")):  # type: ignore[misc]
+        def run(self, pieces: Sequence[Piece]) -> Any:
+            spoken.extend(str(piece.inputs["text"]) for piece in pieces)
+            return super().run(pieces)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("pipelines.one.engine_class", lambda *names: Counting)
+        parts = stream(text, format=format, piece_s=1.0)
+        heard = b""
+        while len(heard) < 2000:
+            heard += next(parts)
+        assert len(spoken) < 20
+        first = decode(heard, None, None, 100.0) if format in ("wav", "aac") else None
+        assert first is None or first.duration_s > 0.02
+        parts.close()
+        assert len(spoken) < 25
+
+
+def test_a_piece_that_fails_ends_the_stream_with_its_error() -> None:
+    text = "This one is good and long enough to stand alone. " * 10 + "This one is bad and long enough to stand alone, as the others."
+    with pytest.raises(WavemillError, match="told to fail"):
+        list(stream(text, fail_on="bad"))
+
+
+@pytest.mark.parametrize(
+    ("values", "code"), [({"loudness": -16}, "bad_usage"), ({"format": "m4a"}, "bad_option"), ({"voice": "x"}, "bad_usage")]
+)
+def test_what_needs_the_whole_cannot_be_streamed(values: dict[str, Any], code: str) -> None:
+    with pytest.raises(WavemillError) as caught:
+        list(stream("Hello.", **values))
+    assert caught.value.code == code
+
+
+def test_a_stream_goes_to_a_file_or_to_standard_output(here: Path) -> None:
+    assert call("synthesize", "Hello.", "-e", "echo", "--stream", "-o", "a.mp3").exit_code == 0
+    answer = call("synthesize", "Hello.", "-e", "echo", "--stream", "-o", "-", "--format", "mp3")
+    assert answer.exit_code == 0
+    assert (here / "a.mp3").read_bytes() == answer.stdout_bytes
+    assert call("synthesize", "Hello.", "-e", "echo", "--stream", "-o", "s3://b/a.mp3").exit_code == 2
+
+
+def test_a_turn_of_a_conversation_is_a_file_or_a_text() -> None:
+    answer = call("chat")
+    assert answer.exit_code == 2
+    assert "give FILE..., or --text" in answer.stderr

@@ -82,13 +82,3 @@ def test_every_engine_is_listed_with_the_default_of_each_operation() -> None:
     }
     assert {row["state"] for row in rows if row["default"] or not engine_class(row["operation"], row["engine"]).extra} == {"installed"}
     assert "100 languages" in call("engines").stdout
-
-
-def test_voices_are_found_by_engine_language_and_gender() -> None:
-    assert len(facts("voices", "--engine", "kokoro")) == len(facts("voices", "--engine", "kokoro-torch")) == 54
-    british = facts("voices", "--language", "en_GB", "--gender", "female")
-    assert [row["id"] for row in british] == ["bf_alice", "bf_emma", "bf_isabella", "bf_lily"]
-    english = {row["language"] for row in facts("voices", "--language", "en")}
-    assert english == {"en-us", "en-gb"}
-    assert facts("voices", "--language", "tlh") == []
-    assert call("voices", "--engine", "koko").exit_code == 2

@@ -66,32 +66,19 @@ def test_the_encoder_with_a_gradient_hears_what_the_one_without_hears(joe: Audio
 def test_a_seed_gives_the_same_pack_again_and_another_seed_another_one_near_the_mix(joe: Audio) -> None:
     need_torch()
     stock = voices.read_pack(MIX, place().models_dir)
-    one, again, other = (fitting.fit(joe, MIX, place(), steps=2, seed=seed) for seed in (1, 1, 2))
+    wanted = speakers.SpeakerEncoder(place()).embed(at_16k(joe))
+    one, again, other = (fitting.fit(wanted, MIX, place(), steps=2, seed=seed).pack for seed in (1, 1, 2))
     assert (one.shape, one.dtype) == ((510, 1, 256), np.float32)
     np.testing.assert_array_equal(one, again)
     assert np.abs(one - other).max() > 0
     assert np.abs(one - stock).max() < 0.3
 
 
-@pytest.mark.parametrize(
-    ("audio", "error"),
-    [
-        (Audio(np.ones((1, 48000), np.float32), 16000), ValueError),
-        (Audio(np.ones((2, 48000), np.float32), 24000), ValueError),
-        (Audio(np.ones((1, 24000), np.float32), 24000), WavemillError),
-        (Audio(np.zeros((1, 48000), np.float32), 24000), WavemillError),
-    ],
-)
-def test_a_reference_of_another_rate_or_too_short_or_silent_is_refused(audio: Audio, error: type[Exception]) -> None:
-    with pytest.raises(error, match="reference"):
-        fitting.fit(audio, MIX, Place())
-
-
 def test_where_torch_is_not_installed_fitting_says_which_extra_has_it() -> None:
     if importlib.util.find_spec("torch") is not None:
         pytest.skip("torch is installed here")
     with pytest.raises(WavemillError, match=r"wavemill\[torch\]") as caught:
-        fitting.fit(Audio(np.ones((1, 48000), np.float32), 24000), MIX, Place())
+        fitting.fit(np.ones(256, np.float32), MIX, Place())
     assert caught.value.code == "engine_unloadable"
 
 
@@ -111,5 +98,7 @@ def test_a_fitted_voice_is_nearer_to_its_speaker_than_the_mix_on_a_sentence_it_w
         assert isinstance(outcome, Result)
         return speakers.similarity(encoder.embed(at_16k(outcome.outputs["audio"])), wanted)
 
-    before, after = similarity(voices.read_pack(MIX, place().models_dir)), similarity(fitting.fit(joe, MIX, place()))
+    fit = fitting.fit(wanted, MIX, place())
+    before, after = similarity(voices.read_pack(MIX, place().models_dir)), similarity(fit.pack)
     assert after > before + 0.05
+    assert fit.similarity == pytest.approx(after, abs=0.1)

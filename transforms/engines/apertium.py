@@ -14,7 +14,7 @@ from pathlib import Path
 from transforms import translate_text
 from transforms.engine import Engine, Place
 from transforms.errors import WavemillError
-from transforms.languages import iso3, region
+from transforms.languages import iso3, region, same_language
 from transforms.options import Options as BaseOptions
 from transforms.records import Item, Outcome, Piece, Result
 
@@ -85,7 +85,7 @@ def route(options: translate_text.Options) -> tuple[str, ...]:
     Raises `model_unavailable`, `bad_option` for a text that would stay in its language, `unsupported_language` with what there is.
     """
     source, to, pairs = options.source or ENGLISH, options.to, installed()
-    if iso3(source) == iso3(to):
+    if same_language(source, to):
         raise WavemillError(
             "bad_option", f"source: the text is in {source} already" + ("" if options.source else "; say what it is in"), "source"
         )

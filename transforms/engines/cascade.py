@@ -9,11 +9,14 @@ from typing import Any
 from transforms import convert_voice, restyle, revoice, steps, translate
 from transforms.chain import Chain, Stage, stage
 from transforms.engine import Place
-from transforms.engines.kokoro_voice import PROVENANCE, Fitter
+from transforms.engines.kokoro import PROVENANCE
+from transforms.engines.kokoro_voice import Fitter, Fitting, found_by, how, models_for
 from transforms.errors import WavemillError
+from transforms.languages import same_language
 from transforms.options import Options as BaseOptions
 from transforms.records import Audio, Item, Outcome, Piece, Result
-from transforms.speakers import MODEL
+from transforms.segments import join_texts
+from transforms.translate_text import glue
 
 LEAST_VOICED_S = 1.0
 """From this much speech on, a transcript without words is taken for a fault and not for silence."""
@@ -33,7 +36,14 @@ class Cascade(Chain):
         yield stage("synthesize", options.tts, voice=options.voice or None, language=options.language)
 
     def own_models(self, options: BaseOptions) -> tuple[str, ...]:
-        return (MODEL,)
+        return models_for(options)
+
+    def weights(self, options: BaseOptions) -> str:
+        return f"{super().weights(options)}+{found_by(options)}"
+
+    def check(self, item: Item) -> None:
+        how(item.options)
+        super().check(item)
 
     def load(self, place: Place) -> None:
         super().load(place)
@@ -41,14 +51,8 @@ class Cascade(Chain):
 
     def hear(self, stage: Stage, piece: Piece) -> tuple[Result, list[dict[str, Any]]]:
         """What is said, and its segments. Raises `engine_error` where somebody speaks and no word is made out."""
-        heard = self.work(stage, piece.seed, {"audio": piece.inputs["audio"]})
-        segments = revoice.segments_of(heard)
-        if not segments and heard.fields.get("voiced_s", 0.0) >= LEAST_VOICED_S:
-            voiced_s = heard.fields["voiced_s"]
-            raise WavemillError(
-                "engine_error", f"{stage.engine.name} made out no word in {voiced_s:.1f} s of speech at {piece.start_s:.0f} s"
-            )
-        return heard, segments
+        heard = listen(self, stage, piece)
+        return heard, revoice.segments_of(heard)
 
     def say(self, stage: Stage, seed: int, voice: str, language: str | None) -> revoice.Say:
         """A voice that speaks a text at a rate."""
@@ -65,18 +69,18 @@ class Cascade(Chain):
     def chosen(self, piece: Piece) -> tuple[str, dict[str, Any]]:
         """The voice that is meant, and the fields that say how it was found. Raises `bad_reference`."""
         options = piece.options
-        target = piece.inputs.get("target") or (piece.inputs["audio"] if self.keeps_voice(options) and not options.voice else None)
+        target = piece.inputs.get("target")
         if not isinstance(target, Audio):
             return options.voice, {"voice": options.voice}
-        fitted = self._fitter.voice(target)
+        fitted = self._fitter.voice(target, options)
         return fitted.voice, {**fitted.fields, "provenance": PROVENANCE}
 
-    def keeps_voice(self, options: Any) -> bool:
-        """Whether the source's own voice speaks where none is named."""
-        return False
+    def reworded(self, between: Sequence[Stage], segments: list[dict[str, Any]], heard: Result, piece: Piece) -> list[dict[str, Any]]:
+        """The segments with what is said in their place."""
+        return segments
 
-    def told(self, options: Any, heard: Mapping[str, Any]) -> dict[str, Any]:
-        """Fields of the result, from those of the transcript; `language` is spoken."""
+    def told(self, options: Any, heard: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Fields of the result, from those of the transcript and from what is said; `language` is spoken."""
         return {"text": heard["text"], "language": heard["language"]}
 
     def respeak(self, segments: Sequence[Mapping[str, Any]], say: revoice.Say, duration_s: float, rate_hz: int, options: Any) -> Audio:
@@ -86,12 +90,13 @@ class Cascade(Chain):
         return steps.one_by_one(pieces, self._convert)
 
     def _convert(self, piece: Piece) -> Outcome:
-        hear, speak = self.stages(piece.options)
+        hear, *between, speak = self.stages(piece.options)
         audio = piece.inputs["audio"]
         assert isinstance(audio, Audio)
         heard, segments = self.hear(hear, piece)
+        segments = self.reworded(between, segments, heard, piece)
         voice, of_voice = self.chosen(piece)
-        told = self.told(piece.options, heard.fields)
+        told = self.told(piece.options, heard.fields, segments)
         say = self.say(speak, piece.seed, voice, told["language"])
         spoken = self.respeak(segments, say, audio.duration_s, speak.engine.rate_hz, piece.options)
         return Result({**told, **of_voice}, {"audio": spoken})
@@ -99,8 +104,10 @@ class Cascade(Chain):
 
 class ConvertVoice(Cascade):
     operation = "convert_voice"
-    version = 1
-    Options = convert_voice.Options
+    version = 2
+
+    class Options(Fitting, convert_voice.Options):
+        pass
 
     def check(self, item: Item) -> None:
         super().check(item)
@@ -110,14 +117,13 @@ class ConvertVoice(Cascade):
 
 class Restyle(Cascade):
     operation = "restyle"
-    version = 1
-    Options = restyle.Options
+    version = 2
 
-    def keeps_voice(self, options: Any) -> bool:
-        return True
+    class Options(Fitting, restyle.Options):
+        pass
 
-    def told(self, options: Any, heard: Mapping[str, Any]) -> dict[str, Any]:
-        return {**super().told(options, heard), "emotion": options.emotion}
+    def told(self, options: Any, heard: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        return {**super().told(options, heard, segments), "emotion": options.emotion}
 
     def respeak(self, segments: Sequence[Mapping[str, Any]], say: revoice.Say, duration_s: float, rate_hz: int, options: Any) -> Audio:
         preset = restyle.PRESETS[options.emotion]
@@ -126,18 +132,19 @@ class Restyle(Cascade):
 
 
 class Translate(Cascade):
-    """Into English by the recognizer's own translation."""
+    """Into English by the recognizer's own translation, into other languages by a text engine between hearing and speaking."""
 
     operation = "translate"
-    version = 1
-    Options = translate.Options
+    version = 2
+
+    class Options(Fitting, translate.Options):
+        pass
 
     def stages(self, options: BaseOptions) -> Iterator[Stage]:
         assert isinstance(options, translate.Options)
-        if options.to.lower().split("-")[0] != "en":
-            detail = f"no engine here translates into {options.to!r}; faster-whisper translates into en alone"
-            raise WavemillError("unsupported_language", detail, "to")
-        yield stage("transcribe", options.stt, language=options.language, task="translate")
+        yield stage("transcribe", options.stt, language=options.language, task=None if by_text(options) else "translate")
+        if by_text(options):
+            yield stage("translate_text", options.mt, source=options.language, to=options.to)
         yield stage("synthesize", options.tts, voice=options.voice or None, language=options.to)
 
     def check(self, item: Item) -> None:
@@ -145,8 +152,41 @@ class Translate(Cascade):
         if item.options.preserve_voice and item.options.voice:  # type: ignore[attr-defined]
             raise WavemillError("bad_option", "preserve_voice is the source's own voice; leave voice out", "preserve_voice")
 
-    def keeps_voice(self, options: Any) -> bool:
-        return bool(options.preserve_voice)
+    def check_stage(self, stage: Stage, item: Item) -> None:
+        source, to = item.options.language, item.options.to  # type: ignore[attr-defined]
+        if stage.operation == "translate_text" and source is not None and same_language(source, to):
+            return  # nothing to translate
+        try:
+            super().check_stage(stage, item)
+        except WavemillError as error:
+            undecided = stage.operation == "translate_text" and source is None and error.code != "model_unavailable"
+            if not undecided:  # which language it is from is heard later
+                raise
 
-    def told(self, options: Any, heard: Mapping[str, Any]) -> dict[str, Any]:
-        return {"text": heard["text"], "language": options.to, "source_language": heard["language"]}
+    def reworded(self, between: Sequence[Stage], segments: list[dict[str, Any]], heard: Result, piece: Piece) -> list[dict[str, Any]]:
+        source = heard.fields["language"]
+        if not between or not segments or same_language(source, piece.options.to):
+            return segments
+        (translating,) = between
+        known = dataclasses.replace(translating, options=translating.options.model_copy(update={"source": source}))
+        said = self.work_all(known, piece.seed, [{"text": segment["text"]} for segment in segments])
+        return [{**segment, "text": result.fields["text"]} for segment, result in zip(segments, said, strict=True)]
+
+    def told(self, options: Any, heard: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        text = join_texts((segment["text"] for segment in segments), glue(options.to))
+        told = {"text": text, "language": options.to, "source_language": heard["language"]}
+        return {**told, "source_text": heard["text"]} if by_text(options) else told
+
+
+def by_text(options: translate.Options) -> bool:
+    """Whether a text engine translates, and not the recognizer."""
+    return bool(options.mt) or not same_language(options.to, "en")
+
+
+def listen(chain: Chain, stage: Stage, piece: Piece) -> Result:
+    """A piece's transcript. Raises `engine_error` where somebody speaks and no word is made out."""
+    heard = chain.work(stage, piece.seed, {"audio": piece.inputs["audio"]})
+    voiced_s = heard.fields.get("voiced_s", 0.0)
+    if voiced_s >= LEAST_VOICED_S and not heard.fields["text"].strip():
+        raise WavemillError("engine_error", f"{stage.engine.name} made out no word in {voiced_s:.1f} s of speech at {piece.start_s:.0f} s")
+    return heard

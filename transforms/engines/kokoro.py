@@ -14,11 +14,12 @@ from transforms.engine import Engine, Place
 from transforms.engines.sessions import open_session, provider
 from transforms.options import Options as BaseOptions
 from transforms.records import Audio, Failure, Item, Outcome, Piece, Result
+from transforms.voice_library import PACK_SHAPE
 
 if TYPE_CHECKING:
     import numpy as np
 
-MAX_TOKENS = voices.PACK_SHAPE[0]
+MAX_TOKENS = PACK_SHAPE[0]
 VOICES = {
     "a": "af_bella",
     "b": "bf_emma",
@@ -31,6 +32,8 @@ VOICES = {
     "z": "zf_xiaoxiao",
 }
 """The voice that speaks a language when none is named."""
+PROVENANCE = "synthetic speech in the voice of a reference, made by wavemill"
+"""Written into the metadata of what is spoken in a voice that a recording told."""
 
 
 class KokoroOptions(synthesize.Options):
@@ -84,8 +87,8 @@ class Kokoro(Engine):
         assert isinstance(options, synthesize.Options)
         name = options.voice or VOICES[phonemes.letter(options.language, "a")]
         mix = voices.resolve(self.name, name)
-        heaviest = max(mix, key=lambda part: part[1])[0]
-        return mix, phonemes.letter(options.language, heaviest[0])
+        language = options.language or voices.own_language(options.voice)
+        return mix, phonemes.letter(language, voices.letter_of(voices.heaviest(mix)))
 
     def _speak(self, text: str, options: synthesize.Options) -> Outcome:
         import numpy as np
@@ -99,7 +102,8 @@ class Kokoro(Engine):
         for part in _cut(said, self.max_tokens):
             ids = [phonemes.ALPHABET[symbol] for symbol in part]
             heard.append(self._say(np.array([[0, *ids, 0]], np.int64), pack[len(ids) - 1], options))
-        return Result(outputs={"audio": Audio(np.concatenate(heard)[None], self.rate_hz)})
+        fields = {"provenance": PROVENANCE} if voices.of_recording(options.voice) else {}
+        return Result(fields, {"audio": Audio(np.concatenate(heard)[None], self.rate_hz)})
 
     def _say(self, ids: np.ndarray, style: np.ndarray, options: synthesize.Options) -> np.ndarray:
         """Tokens of shape (1, n), ends included, in a style of shape (1, 256): samples, float32 of shape (frames,)."""

@@ -1,4 +1,4 @@
-"""Kokoro in the voice of a reference: the nearest mix of its stock voices, found once for each reference."""
+"""Kokoro in the voice of a reference: a style fitted to it, or the nearest mix of stock voices, found once for each reference."""
 
 from __future__ import annotations
 
@@ -7,35 +7,68 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from importlib.util import find_spec
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
 
 from transforms import clone, embed, models, steps
 from transforms.engine import Engine, Place
-from transforms.engines.kokoro import Kokoro, KokoroOptions
+from transforms.engines.kokoro import PROVENANCE, Kokoro, KokoroOptions
+from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
 from transforms.records import Audio, Encoded, Item, Outcome, Piece, Result
 from transforms.speakers import MODEL, SpeakerEncoder
 
-METHOD = "nearest mix of stock voices"
-PROVENANCE = "synthetic speech in the voice of a reference, made by wavemill"
+METHODS = {"mix": "nearest mix of stock voices", "fitted": "style fitted by gradient"}
+FITTED_BY = 1
+"""Version of how a voice is found."""
+NEEDED = ("kokoro", "torch")
 REMEMBERED = 64
 
 
+class Fitting(BaseOptions):
+    """Base of the options of what finds a voice."""
+
+    method: Literal["auto", "mix", "fitted"] = Field(
+        "auto", description="how the voice is found: mixed of stock voices, or fitted in about a minute where torch is installed"
+    )
+
+
+def how(options: Any) -> str:
+    """`mix` or `fitted`. Raises `model_unavailable` where fitting is wanted and cannot be done."""
+    able = all(find_spec(module) for module in NEEDED)
+    if options.method == "fitted" and not able:
+        raise WavemillError("model_unavailable", "a voice is fitted by torch: pip install 'wavemill[torch]', or --method mix", "method")
+    return "fitted" if able and options.method != "mix" else "mix"
+
+
+def models_for(options: Any) -> tuple[str, ...]:
+    """The weights by which a voice is found."""
+    return ("kokoro-int8", "kokoro-voices", MODEL) if how(options) == "fitted" else (MODEL,)
+
+
+def found_by(options: Any) -> str:
+    """The part of an engine's identity that says how a voice is found."""
+    return "+".join([f"{how(options)}-{FITTED_BY}", *map(models.identity, models_for(options))])
+
+
 class Fitted(NamedTuple):
-    """A voice as the option `voice` takes it, its expected cosine to the reference, and the reference's embedding."""
+    """A voice as the option `voice` takes it, how it was found, its expected cosine to the reference, and its embedding."""
 
     voice: str
+    method: str
     similarity: float
     embedding: Any
 
     @property
     def fields(self) -> dict[str, Any]:
         """What a result says of it."""
-        return {"voice": self.voice, "method": METHOD, "similarity": round(self.similarity, 3)}
+        return {"voice": self.voice, "method": self.method, "similarity": round(self.similarity, 3)}
 
 
 class Fitter:
-    """Voices of recordings, remembered by their samples; may be called by several threads at once."""
+    """Voices of recordings, remembered by their samples; fitted ones are kept in the library. For several threads at once."""
 
     def __init__(self, place: Place) -> None:
         self._place = place
@@ -43,34 +76,64 @@ class Fitter:
         self._found: OrderedDict[str, Fitted] = OrderedDict()
         self._lock = threading.Lock()
 
-    def voice(self, audio: Audio) -> Fitted:
+    def voice(self, audio: Audio, options: Any) -> Fitted:
         """The voice of a recording. Raises `bad_reference`."""
         from transforms import references
 
-        name = hashlib.sha256(audio.samples[0].tobytes()).hexdigest() if audio.duration_s <= references.MOST_S else ""
+        method = how(options)
+        digest = hashlib.sha256(audio.samples[0].tobytes()).hexdigest() if audio.duration_s <= references.MOST_S else ""
+        name = hashlib.sha256(f"{digest} {audio.rate_hz} {found_by(options)}".encode()).hexdigest()
         with self._lock:
             if name not in self._found:
-                self._encoder = self._encoder or SpeakerEncoder(self._place)
-                embedding = references.embed(self._encoder, audio)
-                found = references.nearest(embedding)
-                self._found[name] = Fitted(references.written(found.mix), found.similarity, embedding)
+                self._found[name] = self._kept(name) or self._find(name, audio, method)
                 if len(self._found) > REMEMBERED:
                     self._found.popitem(last=False)
             return self._found[name]
 
+    def _kept(self, name: str) -> Fitted | None:
+        from transforms.voice_library import library
+
+        saved = library().get(f"emb_{name[:24]}")
+        return Fitted(saved.id, saved.method, saved.similarity, saved.embedding) if saved else None
+
+    def _find(self, name: str, audio: Audio, method: str) -> Fitted:
+        from transforms import references
+        from transforms.voice_library import library
+
+        self._encoder = self._encoder or SpeakerEncoder(self._place)
+        embedding = references.embed(self._encoder, audio)
+        nearest = references.nearest(embedding)
+        mix = references.written(nearest.mix)
+        if method == "mix":
+            return Fitted(mix, METHODS[method], nearest.similarity, embedding)
+        from transforms import fitting
+
+        fit = fitting.fit(embedding, nearest.mix, self._place)
+        told = {"method": METHODS[method], "similarity": fit.similarity, "embedding": [round(float(value), 5) for value in embedding]}
+        saved = library().add_fitted(f"emb_{name[:24]}", fit.pack, made_of=mix, **told)
+        return Fitted(saved.id, saved.method, saved.similarity, embedding)
+
 
 class KokoroEmbed(Engine):
-    """The voice of a recording as a mix that the option `voice` takes."""
+    """The voice of a recording as what the option `voice` takes: a fitted one's id in the library, or a mix."""
 
     name = "kokoro"
     operation = "embed"
-    version = 1
-    Options = embed.Options
+    version = 2
     rate_hz = 16000
     cost_s = 0.02
 
+    class Options(Fitting, embed.Options):
+        pass
+
     def models(self, options: BaseOptions) -> tuple[str, ...]:
-        return (MODEL,)
+        return models_for(options)
+
+    def weights(self, options: BaseOptions) -> str:
+        return found_by(options)
+
+    def check(self, item: Item) -> None:
+        how(item.options)
 
     def load(self, place: Place) -> None:
         self._fitter = Fitter(place)
@@ -81,7 +144,7 @@ class KokoroEmbed(Engine):
     def _embed(self, piece: Piece) -> Outcome:
         audio = piece.inputs["audio"]
         assert isinstance(audio, Audio)
-        found = self._fitter.voice(audio)
+        found = self._fitter.voice(audio, piece.options)
         fields = {"voice": found.voice, "engine": "kokoro", **found.fields, "duration_s": round(audio.duration_s, 3)}
         told = {**fields, "encoder": models.identity(MODEL), "embedding": [round(float(value), 5) for value in found.embedding]}
         data = json.dumps(told).encode()
@@ -93,21 +156,21 @@ class KokoroClone(Kokoro):
 
     name = "kokoro"
     operation = "clone"
-    version = 1
-    cloning = True
+    version = 2
 
-    class Options(KokoroOptions, clone.Options):
+    class Options(Fitting, KokoroOptions, clone.Options):
         pass
 
     def models(self, options: BaseOptions) -> tuple[str, ...]:
-        return (*super().models(options), MODEL)
+        return tuple(dict.fromkeys([*super().models(options), *models_for(options)]))
 
     def weights(self, options: BaseOptions) -> str:
         assert isinstance(options, KokoroOptions)
-        return "+".join(map(models.identity, self.models(options)))
+        return "+".join([*map(models.identity, super().models(options)), found_by(options)])
 
     def check(self, item: Item) -> None:
         clone.check(item)
+        how(item.options)
         super().check(item)
 
     def load(self, place: Place) -> None:
@@ -120,7 +183,7 @@ class KokoroClone(Kokoro):
     def _clone(self, piece: Piece) -> Outcome:
         reference, options = piece.inputs["reference"], piece.options
         assert isinstance(reference, Audio)
-        found = self._fitter.voice(reference)
+        found = self._fitter.voice(reference, options)
         said = options.model_copy(update={"voice": found.voice, "language": options.language or "en-us"})
         spoken = self._speak(str(piece.inputs["text"]), said)
         if not isinstance(spoken, Result):

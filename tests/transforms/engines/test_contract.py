@@ -29,12 +29,18 @@ from transforms.settings import Settings
 
 ENGINES = [(operation, name) for operation, table in engine_table.ENGINES.items() for name in table]
 TEXTS = ("Good morning.", "The boat is late.", "We wait for it here.")
-OPTIONS: dict[str, dict[str, Any]] = {"transcribe-faster-whisper": {"model": "tiny.en", "beam_size": 1}}
+QUICK = {"stt.model": "tiny.en", "stt.beam_size": 1}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "transcribe-faster-whisper": {"model": "tiny.en", "beam_size": 1},
+    "convert_voice-cascade": QUICK,
+    "restyle-cascade": QUICK,
+    "chat-cascade": {**QUICK, "llm.max_tokens": 8},
+}
 
 SPEAKS = ("synthesize", "clone")
-RESPOKEN = ("convert_voice", "restyle", "translate")
+RESPOKEN = ("chat", "convert_voice", "restyle", "translate")
 """Operations whose output is speech of their own, not their input changed."""
-VOICED = ("clone", "embed", *RESPOKEN)
+VOICED = ("clone", "embed", "convert_voice", "restyle", "translate")
 """Operations to which a recording tells a voice; that takes some seconds."""
 
 REAL = [row for row in ENGINES if row[1] != "echo"]
@@ -178,7 +184,8 @@ def piece_of(cls: type[Engine], text: str, audio: Audio, options: Any, seed: int
     row = operations.operation(cls.operation)
     voiced = cls.operation in VOICED and audio.samples.any()
     heard = taken_by(cls, told() if voiced else audio)
-    return Piece({name: text if kind == "text" else heard for name, kind in row.inputs.items() if name not in row.optional}, options, seed)
+    needed = [name for name in row.inputs if name not in row.optional] or [row.main_input]
+    return Piece({name: text if row.inputs[name] == "text" else heard for name in needed}, options, seed)
 
 
 @pytest.fixture(scope="module")
