@@ -21,12 +21,13 @@ Headers = tuple[tuple[str, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One message to write."""
+    """One message to write. Without a `partition` its key chooses one; no value takes the key out of a compacted topic."""
 
     topic: str
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: Headers = ()
+    partition: int | None = None
 
 
 class Transactions:
@@ -51,19 +52,22 @@ class Transactions:
             self.close()
             raise
 
-    def commit(self, records: Sequence[Record], offsets: Mapping[TopicPartition, tuple[int, str]], membership: Any) -> None:
-        """Write all records and move the group to `offsets` (with their metadata), or do neither.
+    def commit(self, records: Sequence[Record], offsets: Mapping[TopicPartition, tuple[int, str]], membership: Any) -> list[int]:
+        """Write all records and move the group to `offsets` (with their metadata), or do neither; the offset of each record.
 
         Raises `worker_fenced` when another worker took the name over, and KafkaError when it is not known which of the two
         happened: then only a new `Transactions` of the same name, which ends what is open, and the group's offsets tell.
         """
         try:
             self.producer.begin_transaction()
-            for record in records:
-                self.producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
+            sent = [
+                self.producer.send(one.topic, key=one.key, value=one.value, headers=list(one.headers), partition=one.partition)
+                for one in records
+            ]
             moved = {home: OffsetAndMetadata(offset, metadata, -1) for home, (offset, metadata) in offsets.items()}
             self.producer.send_offsets_to_transaction(moved, membership)
             self.producer.commit_transaction()
+            return [future.value.offset for future in sent]
         except (ProducerFencedError, InvalidProducerEpochError) as error:
             raise WavemillError("worker_fenced", f"another worker has taken the name {self.name} over") from error
 
