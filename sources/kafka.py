@@ -19,7 +19,11 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 
 Headers = tuple[tuple[str, bytes], ...]
 POLL_INTERVAL_MS = 300_000
-FETCH_BYTES = 2 << 20
+SESSION_MS, HEARTBEAT_MS = 10_000, 2_000
+"""How long the group waits for a worker that says nothing any more. One that was only slow works again what it had in hand."""
+FETCH_BYTES, PARTITION_BYTES = 16 << 20, 1 << 20
+MOST_RECORDS = 1 << 30
+"""kafka-python 3.0.12 takes a paused partition up again only if no fetch of it was given out in part: so each is, whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
     Partitions stay with their worker over a rebalance (cooperative sticky assignment, KIP-429).
     """
 
-    def __init__(self, client: Mapping[str, Any], topic: str, group: str, most: int, **options: Any) -> None:
+    def __init__(self, client: Mapping[str, Any], topic: str, group: str, **options: Any) -> None:
         self.topic = topic
         self._gone: set[TopicPartition] = set()
         self._lock = threading.Lock()
@@ -86,9 +90,12 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
             "auto_offset_reset": "earliest",
             "allow_auto_create_topics": False,
             "partition_assignment_strategy": (CooperativeStickyAssignor,),
-            "max_poll_records": most,
+            "max_poll_records": MOST_RECORDS,
+            "session_timeout_ms": SESSION_MS,
+            "heartbeat_interval_ms": HEARTBEAT_MS,
             "max_poll_interval_ms": POLL_INTERVAL_MS,
-            "max_partition_fetch_bytes": FETCH_BYTES,
+            "fetch_max_bytes": FETCH_BYTES,
+            "max_partition_fetch_bytes": PARTITION_BYTES,
             "metadata_max_age_ms": 30_000,
             "retry_backoff_ms": 20,
             "reconnect_backoff_max_ms": 2_000,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from kafka.errors import AuthorizationError, KafkaError, SaslAuthenticationFailedError
+from kafka.errors import AuthorizationError, FencedInstanceIdError, KafkaError, SaslAuthenticationFailedError
 
 from pipelines.stream.spec import StreamSpec
 from pipelines.stream.watch import Watch
@@ -47,7 +47,8 @@ class Brokers:
     def open_reader(self) -> TopicReader:
         """Raises `bad_usage` for a topic that is not there, and KafkaError."""
         wait_ms = round(BROKER_WAIT_S * 1000)
-        reader = TopicReader(self.access.client(), self.spec.input, self.spec.group, self.spec.max_poll, bootstrap_timeout_ms=wait_ms)
+        named = {"group_instance_id": self.spec.worker} if self.spec.worker else {}
+        reader = TopicReader(self.access.client(), self.spec.input, self.spec.group, bootstrap_timeout_ms=wait_ms, **named)
         if missing := reader.missing(self.spec.topics):
             reader.close()
             raise WavemillError(
@@ -63,11 +64,13 @@ class Brokers:
         return StateReader(self.access.client(), self.spec.state, bootstrap_timeout_ms=round(BROKER_WAIT_S * 1000))
 
     def poll(self, reader: TopicReader, wait_s: float) -> list[Message]:
-        """New messages; none where brokers do not answer. Raises `broker_unavailable` where they refuse."""
+        """New messages; none where brokers do not answer. Raises `broker_unavailable` where they refuse, and `worker_fenced`."""
         try:
             return reader.poll(wait_s)
         except AuthorizationError as error:
             raise WavemillError("broker_unavailable", f"{self.access.brokers} refuses: {error}") from error
+        except FencedInstanceIdError as error:
+            raise WavemillError("worker_fenced", f"another worker has taken the name {self.spec.worker} over") from error
         except KafkaError as error:
             self.say(f"{self.spec.input}: {type(error).__name__}: {error}")
             time.sleep(TICK_S)

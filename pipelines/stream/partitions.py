@@ -7,9 +7,9 @@ messages: those of one key stay in order also when one of them is tried again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import takewhile
+from itertools import islice, takewhile
 
 from kafka import TopicPartition
 
@@ -39,6 +39,8 @@ class Partition:
     mark: Mark = NO_MARK
     deaths: Mark = NO_MARK
     entries: deque[Entry] = field(default_factory=deque)
+    length_s: float = 0.0
+    bytes: int = 0
     retries: int = 0
     retry_at_s: float = 0.0
 
@@ -47,13 +49,10 @@ class Partition:
         """The least offset of a message that is not held yet."""
         return self.entries[-1].message.offset + 1 if self.entries else self.head
 
-    @property
-    def bytes(self) -> int:
-        return sum(len(entry.message.value or b"") for entry in self.entries)
-
-    @property
-    def length_s(self) -> float:
-        return sum(entry.length_s for entry in self.entries)
+    def admit(self, entry: Entry) -> None:
+        self.entries.append(entry)
+        self.length_s += entry.length_s
+        self.bytes += len(entry.message.value or b"")
 
     @property
     def suspect(self) -> bool:
@@ -80,7 +79,9 @@ class Partition:
     def advance(self, offset: int, mark: Mark) -> None:
         """The broker has `offset` and `mark`."""
         while self.entries and self.entries[0].message.offset < offset:
-            self.entries.popleft()
+            gone = self.entries.popleft()
+            self.length_s -= gone.length_s
+            self.bytes -= len(gone.message.value or b"")
         if offset > self.head:
             self.retries, self.retry_at_s = 0, 0.0
         self.head, self.mark = max(self.head, offset), mark
@@ -95,12 +96,12 @@ class Partition:
         return wait_s
 
 
-def choose(partitions: Iterable[Partition], now_s: float, most: int, most_s: float) -> tuple[list[Entry], bool]:
+def choose(partitions: Sequence[Partition], now_s: float, most: int, most_s: float) -> tuple[list[Entry], bool]:
     """The next batch, shared out evenly over partitions, and whether it must be worked apart (then it is of one partition).
 
     At most `most` messages and, but for a single one, `most_s` seconds.
     """
-    waiting = {partition.home: deque(partition.waiting(now_s)) for partition in partitions}
+    waiting = {partition.home: deque(islice(partition.waiting(now_s), most)) for partition in partitions}
     for partition in partitions:
         apart = [entry for entry in waiting[partition.home] if partition.suspect and entry.message.offset < partition.deaths.to]
         if apart:

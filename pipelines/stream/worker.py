@@ -109,7 +109,7 @@ class Worker:
         for message in messages:
             partition = self.partitions[message.home]
             if message.offset >= partition.next_offset:
-                partition.entries.append(Entry(message, self._length_s(message)))
+                partition.admit(Entry(message, self._length_s(message)))
 
     def _resume(self, home: TopicPartition) -> None:
         """Take a partition up where its group stands, whatever was fetched of it before."""
