@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
-from kafka.errors import InvalidProducerEpochError, KafkaError, ProducerFencedError
+from kafka.errors import InvalidProducerEpochError, KafkaError, KafkaTimeoutError, ProducerFencedError
 
 from transforms.errors import WavemillError
 
@@ -16,6 +18,7 @@ TRANSACTION_MS = 15_000
 """A dead worker's open transaction holds readers up for no longer than this and the broker's own period of looking for such ones.
 
 A transaction begins when its outcomes are there, so it never waits for an engine."""
+COMMIT_PATIENCE_S = TRANSACTION_MS / 1000 + 5
 Headers = tuple[tuple[str, bytes], ...]
 
 
@@ -58,18 +61,33 @@ class Transactions:
         Raises `worker_fenced` when another worker took the name over, and KafkaError when it is not known which of the two
         happened: then only a new `Transactions` of the same name, which ends what is open, and the group's offsets tell.
         """
+        ended: Future[list[int]] = Future()
+
+        def act() -> None:
+            try:
+                ended.set_result(self._commit(records, offsets, membership))
+            except BaseException as error:
+                ended.set_exception(error)
+
+        # kafka-python waits without end for the answer to a transaction that the broker has given up meanwhile
+        threading.Thread(target=act, name="transaction", daemon=True).start()
         try:
-            self.producer.begin_transaction()
-            sent = [
-                self.producer.send(one.topic, key=one.key, value=one.value, headers=list(one.headers), partition=one.partition)
-                for one in records
-            ]
-            moved = {home: OffsetAndMetadata(offset, metadata, -1) for home, (offset, metadata) in offsets.items()}
-            self.producer.send_offsets_to_transaction(moved, membership)
-            self.producer.commit_transaction()
-            return [future.value.offset for future in sent]
+            return ended.result(COMMIT_PATIENCE_S)
+        except TimeoutError as error:
+            raise KafkaTimeoutError(f"no answer within {COMMIT_PATIENCE_S:g} s") from error
         except (ProducerFencedError, InvalidProducerEpochError) as error:
             raise WavemillError("worker_fenced", f"another worker has taken the name {self.name} over") from error
+
+    def _commit(self, records: Sequence[Record], offsets: Mapping[TopicPartition, tuple[int, str]], membership: Any) -> list[int]:
+        self.producer.begin_transaction()
+        sent = [
+            self.producer.send(one.topic, key=one.key, value=one.value, headers=list(one.headers), partition=one.partition)
+            for one in records
+        ]
+        moved = {home: OffsetAndMetadata(offset, metadata, -1) for home, (offset, metadata) in offsets.items()}
+        self.producer.send_offsets_to_transaction(moved, membership)
+        self.producer.commit_transaction()
+        return [future.value.offset for future in sent]
 
     def close(self) -> None:
         """At once: what is not committed is not."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -23,6 +23,11 @@ class Heard(BaseModel):
     text: str
     revision: int = Field(description="1, 2, 3 and so on in a session: nothing is lost or doubled where none is missing or comes twice")
     language: str | None = Field(description="code of the language, once something is final")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of what is heard, as `live.schema.json` publishes it."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Heard.model_json_schema(), "title": "wavemill live, version 1"}
 
 
 def encode(session: str, message: live.Message, language: str | None) -> bytes:

@@ -76,6 +76,11 @@ Reply = Annotated[Done | Failed, Field(discriminator="status")]
 REPLY: TypeAdapter[Done | Failed] = TypeAdapter(Reply)
 
 
+def schema() -> dict[str, Any]:
+    """The JSON Schema of an outcome's message, as `reply.schema.json` publishes it."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **REPLY.json_schema(), "title": "wavemill reply, version 1"}
+
+
 def done(place: Place, item: Item, result: Result, store: Store) -> bytes:
     """The message of a result whose outputs are `Stored`; URIs are absolute."""
     fields = {name: _plain(value) for name, value in result.fields.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError
@@ -32,6 +32,15 @@ class ChunkMessage(_Strict):
     seq: int = Field(ge=0, lt=1 << 31, description="0, 1, 2 and so on in a session")
     audio: ChunkAudio | None = Field(None, description="may be left out where the session ends")
     end: bool = Field(False, description="whether this is the session's last chunk")
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a chunk, as `chunk.schema.json` publishes it."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **ChunkMessage.model_json_schema(),
+        "title": "wavemill chunk, version 1",
+    }
 
 
 def parse(value: bytes | None) -> ChunkMessage:

@@ -20,6 +20,11 @@ INLINE = "memory://wavemill-inline/"
 """Where inline audio stands while it is worked: named by its digest, so that equal audio is one input."""
 
 
+CHARS_A_SECOND = 15.0
+BYTES_A_SECOND = 16_000.0
+UNKNOWN_S = 30.0
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,6 +60,11 @@ class Request:
     inputs: Mapping[str, Input]
     options: Mapping[str, Any]
     inline: Mapping[str, bytes] = field(default_factory=dict)
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a claim, as `claim.schema.json` publishes it."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Claim.model_json_schema(), "title": "wavemill claim, version 1"}
 
 
 def parse(value: bytes | None) -> Claim:
@@ -124,8 +134,3 @@ def length_s(claim: Claim, row: Operation) -> float:
         return claim.duration_s
     held = sum(len(given.data) for given in claim.inputs.values() if isinstance(given, Inline))
     return held / BYTES_A_SECOND if held else UNKNOWN_S
-
-
-CHARS_A_SECOND = 15.0
-BYTES_A_SECOND = 16_000.0
-UNKNOWN_S = 30.0

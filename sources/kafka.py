@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.structs import MemberState
 
 Headers = tuple[tuple[str, bytes], ...]
-POLL_INTERVAL_MS = 300_000
-SESSION_MS, HEARTBEAT_MS = 10_000, 2_000
-"""How long the group waits for a worker that says nothing any more. One that was only slow works again what it had in hand."""
+REJOIN_S = 1.0
+"""kafka-python 3.0.12 throws away an assignment that comes between two polls, and joins again: so this poll waits for it."""
 FETCH_BYTES, PARTITION_BYTES = 16 << 20, 1 << 20
 MOST_RECORDS = 1 << 30
 """kafka-python 3.0.12 takes a paused partition up again only if no fetch of it was given out in part: so each is, whole."""
@@ -91,9 +91,6 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
             "allow_auto_create_topics": False,
             "partition_assignment_strategy": (CooperativeStickyAssignor,),
             "max_poll_records": MOST_RECORDS,
-            "session_timeout_ms": SESSION_MS,
-            "heartbeat_interval_ms": HEARTBEAT_MS,
-            "max_poll_interval_ms": POLL_INTERVAL_MS,
             "fetch_max_bytes": FETCH_BYTES,
             "max_partition_fetch_bytes": PARTITION_BYTES,
             "metadata_max_age_ms": 30_000,
@@ -113,7 +110,9 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
         """What is known of a partition is read when its first message comes: not here, in the thread of the heartbeat."""
 
     def poll(self, wait_s: float) -> list[Message]:
-        """New messages, after at most `wait_s`."""
+        """New messages, after at most `wait_s`, or `REJOIN_S` while the group shares its partitions out anew."""
+        if self.membership().state != MemberState.STABLE:
+            wait_s = max(wait_s, REJOIN_S)
         found = self.consumer.poll(timeout_ms=round(wait_s * 1000))
         return [
             Message(

@@ -62,11 +62,13 @@ class KafkaAccess(BaseSettings):
     ssl_cafile: str | None = Field(None, description="certificates that brokers are checked against")
     ssl_certfile: str | None = Field(None, description="this client's certificate")
     ssl_keyfile: str | None = Field(None, description="its key")
+    session_s: float = Field(10.0, ge=1, description="a worker that is silent for so long has left its group")
+    poll_interval_s: float = Field(300.0, ge=2, description="and so has one whose loop stands still for so long")
     ssl_check_hostname: bool = Field(True, description="whether a broker's certificate must name its host")
 
     def client(self) -> dict[str, Any]:
         """What every Kafka client takes to connect."""
-        given = self.model_dump(exclude={"brokers", "sasl_plain_password"})
+        given = self.model_dump(exclude={"brokers", "sasl_plain_password", "session_s", "poll_interval_s"})
         if self.sasl_plain_password:
             given["sasl_plain_password"] = self.sasl_plain_password.get_secret_value()
         return {"bootstrap_servers": self.brokers.split(","), **given}

@@ -62,7 +62,8 @@ def command(folder: Path, ports: Mapping[str, int]) -> list[str]:
 def fetch(folder: Path) -> Path:
     """The folder of the jars, fetched at the first call. Raises `bad_usage`."""
     target = folder / f"kafka-{VERSION}"
-    pinned = dict(reversed(line.split()) for line in (HERE / "kafka.sha256").read_text().splitlines())
+    lines = [line.split() for line in (HERE / "kafka.sha256").read_text().splitlines()]
+    pinned = {name: digest for digest, name in lines}
     target.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{target}.lock"):
         if not target.exists():

@@ -46,9 +46,16 @@ class Brokers:
 
     def open_reader(self) -> TopicReader:
         """Raises `bad_usage` for a topic that is not there, and KafkaError."""
-        wait_ms = round(BROKER_WAIT_S * 1000)
-        named = {"group_instance_id": self.spec.worker} if self.spec.worker else {}
-        reader = TopicReader(self.access.client(), self.spec.input, self.spec.group, bootstrap_timeout_ms=wait_ms, **named)
+        reader = TopicReader(
+            self.access.client(),
+            self.spec.input,
+            self.spec.group,
+            bootstrap_timeout_ms=round(BROKER_WAIT_S * 1000),
+            session_timeout_ms=round(self.access.session_s * 1000),
+            heartbeat_interval_ms=round(self.access.session_s * 1000 / 10),
+            max_poll_interval_ms=round(self.access.poll_interval_s * 1000),
+            group_instance_id=self.spec.worker or None,
+        )
         if missing := reader.missing(self.spec.topics):
             reader.close()
             raise WavemillError(

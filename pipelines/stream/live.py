@@ -329,7 +329,10 @@ class LiveWorker:
         began_s = time.monotonic()
         try:
             offsets = self.writer.commit(records, moves, membership)
-        except KafkaError as error:
+        except (KafkaError, WavemillError) as error:
+            if isinstance(error, WavemillError) and self.spec.worker:
+                raise
+            # no other has a worker's random name: the broker gave the transaction up because it took too long
             self._recover(error)
             return
         self.watch.commit_s.observe(time.monotonic() - began_s)
@@ -344,7 +347,7 @@ class LiveWorker:
     def _state(self, partition: LivePartition, name: str, value: bytes | None) -> Record:
         return Record(self.spec.state, name.encode(), value, partition=partition.home.partition)
 
-    def _recover(self, error: KafkaError) -> None:
+    def _recover(self, error: Exception) -> None:
         """It is not known whether the transaction was committed: begin again from what Kafka has, with a new producer of the same name."""
         self.say(f"transaction: {type(error).__name__}: {error}")
         self.writer.close()

@@ -162,6 +162,12 @@ class Worker:
             except KafkaError as error:
                 self._recover(error)
                 return
+            except WavemillError as error:
+                if self.spec.worker:
+                    raise
+                # no other has this worker's random name: the broker gave the transaction up because it took too long
+                self._recover(error)
+                return
             self.watch.commit_s.observe(time.monotonic() - began_s)
             self.watch.count(done)
             for home, (offset, mark) in moves.items():
@@ -202,7 +208,7 @@ class Worker:
             wait_s = self.partitions[home].put_off(time.monotonic())
             self.say(f"partition {home.partition}: {code}: {detail}; again in {wait_s:g} s")
 
-    def _recover(self, error: KafkaError) -> None:
+    def _recover(self, error: Exception) -> None:
         """It is not known whether the transaction was committed. A new producer of the same name ends it; the group's offsets tell."""
         self.say(f"transaction: {type(error).__name__}: {error}")
         self.writer.close()

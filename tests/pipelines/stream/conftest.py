@@ -1,128 +1,16 @@
-"""Streams over a real Kafka: fresh topics, workers as processes, and an independent reader of what is committed."""
+"""Streams over a real Kafka, each with fresh topics; what a failing test leaves running ends with it."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import subprocess
-import sys
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-kafka = pytest.importorskip("kafka", reason="the extra kafka is not installed")
+pytest.importorskip("kafka", reason="the extra kafka is not installed")
 
-WAVEMILL = [sys.executable, "-P", "-c", "import wavemill; wavemill.main()"]
-PATIENCE_S = 60.0
-
-
-def claim(text: str, id: str = "", **options: Any) -> bytes:
-    return json.dumps({"version": 1, "id": id, "inputs": {"text": text}, "options": options}).encode()
-
-
-class Stream:
-    """Three topics of a test's own, the workers between them, and what stands in them read committed."""
-
-    def __init__(self, servers: str, name: str, folder: Path, partitions: int = 4) -> None:
-        self.servers, self.folder = servers, folder
-        self.input, self.output, self.failures, self.group = (f"{name}-{part}" for part in ("in", "out", "failed", "group"))
-        self.workers: list[subprocess.Popen[bytes]] = []
-        from kafka.admin import KafkaAdminClient, NewTopic
-
-        admin = KafkaAdminClient(bootstrap_servers=servers)
-        admin.create_topics(
-            [NewTopic(topic, number, 1) for topic, number in ((self.input, partitions), (self.output, partitions), (self.failures, 1))]
-        )
-        admin.close()
-
-    def send(self, values: Sequence[bytes | None], headers: Sequence[tuple[str, bytes]] = (), keys: int = 7) -> None:
-        producer = kafka.KafkaProducer(bootstrap_servers=self.servers, acks="all")
-        for index, value in enumerate(values):
-            producer.send(self.input, key=b"k%d" % (index % keys), value=value, headers=list(headers))
-        producer.flush()
-        producer.close()
-
-    def start(self, *flags: str, operation: str = "synthesize", engine: str = "echo") -> subprocess.Popen[bytes]:
-        given = ["--input", self.input, "--output", self.output, "--failures", self.failures, "--group", self.group]
-        options = ["-O", "format=wav", "-O", "piece_s=0.05"] if operation == "synthesize" else []
-        place = ["--brokers", self.servers, "-o", str(self.folder / "out"), "--no-pull", "--workers", "2"]
-        command = [*WAVEMILL, "stream", operation, "-e", engine, *options, *given, *place, *flags]
-        with open(self.folder / f"worker-{len(self.workers)}.log", "wb") as log:
-            worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        self.workers.append(worker)
-        return worker
-
-    def log(self, worker: subprocess.Popen[bytes]) -> str:
-        return (self.folder / f"worker-{self.workers.index(worker)}.log").read_text()
-
-    def kill(self, worker: subprocess.Popen[bytes]) -> None:
-        """As a power cut would: children too."""
-        os.killpg(worker.pid, signal.SIGKILL)
-        worker.wait()
-
-    def stop(self, worker: subprocess.Popen[bytes]) -> int:
-        worker.terminate()
-        return worker.wait(PATIENCE_S)
-
-    def replies(self, expected: int, patience_s: float = PATIENCE_S) -> list[dict[str, Any]]:
-        """All committed replies once there are `expected` of them or patience ends; each with its `topic`, `record_key` and `headers`."""
-        reader = kafka.KafkaConsumer(
-            self.output,
-            self.failures,
-            bootstrap_servers=self.servers,
-            isolation_level="read_committed",
-            auto_offset_reset="earliest",
-            enable_auto_commit=False,
-        )
-        found: list[dict[str, Any]] = []
-        deadline_s = time.monotonic() + patience_s
-        try:
-            while time.monotonic() < deadline_s and len(found) < expected:
-                found += [_reply(record) for records in reader.poll(timeout_ms=500).values() for record in records]
-            # one more look: nothing is there twice
-            for _ in range(3):
-                found += [_reply(record) for records in reader.poll(timeout_ms=300).values() for record in records]
-        finally:
-            reader.close()
-        return found
-
-    def committed(self) -> dict[int, Any]:
-        reader = kafka.KafkaConsumer(bootstrap_servers=self.servers, group_id=self.group)
-        try:
-            numbers = sorted(reader.partitions_for_topic(self.input))
-            return {n: reader.committed(kafka.TopicPartition(self.input, n), metadata=True) for n in numbers}
-        finally:
-            reader.close()
-
-    def ends(self) -> dict[int, int]:
-        reader = kafka.KafkaConsumer(bootstrap_servers=self.servers)
-        try:
-            homes = [kafka.TopicPartition(self.input, n) for n in sorted(reader.partitions_for_topic(self.input))]
-            return {home.partition: end for home, end in reader.end_offsets(homes).items()}
-        finally:
-            reader.close()
-
-
-def _reply(record: Any) -> dict[str, Any]:
-    return {**json.loads(record.value), "topic": record.topic, "record_key": record.key, "headers": record.headers}
-
-
-def doubled(replies: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
-    """Messages that were answered more than once."""
-    places = Counter((reply["source"]["partition"], reply["source"]["offset"]) for reply in replies)
-    return [place for place, count in places.items() if count > 1]
-
-
-def wait_for(true: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
-    deadline_s = time.monotonic() + patience_s
-    while not true():
-        assert time.monotonic() < deadline_s, "it did not happen in time"
-        time.sleep(0.1)
+from benchmarks.topics import Stream
 
 
 @pytest.fixture

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
+pytest.importorskip("kafka", reason="the extra kafka is not installed")
+
+from benchmarks.measure import WAVEMILL
+from benchmarks.topics import Stream, claim, doubled, wait_for
 from pipelines.dev import kafka as apache_kafka, process, services
 from sinks import replies as models
-from tests.pipelines.stream.conftest import Stream, claim, doubled, wait_for
 
 
 def test_each_message_gets_one_result_with_its_key_and_headers_and_the_group_stands_behind_it(stream: Stream) -> None:
@@ -147,19 +151,74 @@ def test_a_message_that_kills_its_worker_three_times_is_found_and_set_aside(stre
     assert worker.poll() is None, "the last worker lives on"
 
 
+def measured(stream: Stream, worker: subprocess.Popen[bytes]) -> float:
+    """Results that a worker says it has committed."""
+    port = re.search(r"metrics and health at port (\d+)", stream.log(worker))
+    if port is None:
+        return 0.0
+    text = httpx.get(f"http://127.0.0.1:{port[1]}/metrics").text
+    found = re.search(r'messages_total\{outcome="done"\} (\S+)', text)
+    return float(found[1]) if found else 0.0
+
+
+def test_metrics_and_health_are_told_over_http(stream: Stream) -> None:
+    stream.send([claim("one"), claim("two"), b"none"])
+    worker = stream.start("--metrics", "127.0.0.1:0")
+    assert len(stream.replies(3)) == 3
+    wait_for(lambda: measured(stream, worker) == 2)
+    port = re.search(r"port (\d+)", stream.log(worker))
+    assert port
+    health = httpx.get(f"http://127.0.0.1:{port[1]}/healthz")
+    assert (health.status_code, health.json()) == (200, {"healthy": True, "state": "running"})
+    told = httpx.get(f"http://127.0.0.1:{port[1]}/metrics").text
+    assert 'wavemill_stream_messages_total{outcome="bad_message"} 1.0' in told
+    assert re.search(r'wavemill_stream_lag_messages\{partition="\d"\} 0.0', told)
+
+
 @pytest.mark.slow
 def test_two_workers_share_a_topic_and_one_that_leaves_doubles_nothing(stream: Stream) -> None:
-    count = 200
-    stream.send([claim(f"line {index}", str(index), delay_s=0.02) for index in range(count)])
-    first = stream.start("--max-poll", "8")
-    wait_for(lambda: "group" in stream.log(first))
-    second = stream.start("--max-poll", "8")
-    time.sleep(6)
+    count = 300
+    stream.send([claim(f"line {index}", str(index), delay_s=0.1) for index in range(count)], keys=50)
+    first = stream.start("--max-poll", "8", "--workers", "1", "--metrics", "127.0.0.1:0")
+    wait_for(lambda: any(found and found.offset for found in stream.committed().values()))
+    second = stream.start("--max-poll", "8", "--workers", "1", "--metrics", "127.0.0.1:0")
+    wait_for(lambda: measured(stream, second) > 8)
     assert stream.stop(first) == 0
     replies = stream.replies(count, 120)
     assert doubled(replies) == []
     assert sorted(int(reply["id"]) for reply in replies) == list(range(count))
     assert second.poll() is None
+
+
+@pytest.mark.slow
+def test_a_job_of_three_times_the_poll_interval_runs_once_beside_a_second_worker(stream: Stream) -> None:
+    stream.environment = {"WAVEMILL_KAFKA_POLL_INTERVAL_S": "4"}
+    stream.send([claim("an hour", "long", delay_s=12)], keys=1)
+    workers = [stream.start(), stream.start()]
+    (reply,) = stream.replies(1, 60)
+    assert (reply["id"], reply["status"]) == ("long", "done")
+    assert all(worker.poll() is None for worker in workers)
+    assert not any("workers ended" in stream.log(worker) for worker in workers), "nobody took it for dead"
+
+
+@pytest.mark.slow
+def test_a_batch_under_way_ends_before_the_worker_does_and_one_that_takes_too_long_is_left_to_the_next(stream: Stream) -> None:
+    stream.send([claim(f"line {index}", str(index), delay_s=1) for index in range(4)], keys=1)
+    first = stream.start("--workers", "1", "--drain", "20")
+    wait_for(lambda: any(found and found.metadata for found in stream.committed().values()))
+    assert stream.stop(first) == 0
+    assert len(stream.replies(4, 10)) == 4
+    stream.send(
+        [claim(f"{index}. " + "Another sentence of some length stands here. " * 200, f"long {index}", delay_s=1) for index in range(4)],
+        keys=1,
+    )
+    second = stream.start("--workers", "1", "--drain", "2")
+    wait_for(lambda: any(found and found.metadata for found in stream.committed().values()))
+    began_s = time.monotonic()
+    assert stream.stop(second) == 0
+    assert time.monotonic() - began_s < 15
+    assert len(stream.replies(8, 3)) == 4
+    assert all(found.metadata == "" for found in stream.committed().values() if found), "a worker that was told to stop did not die"
 
 
 @pytest.mark.slow
@@ -175,7 +234,7 @@ def test_a_broker_that_is_away_for_a_while_loses_nothing(tmp_path: Path) -> None
         worker = stream.start("--max-poll", "8")
         wait_for(lambda: any(found and found.offset for found in stream.committed().values()))
         process.stop(running, patience_s=0)
-        time.sleep(4)
+        time.sleep(6)
         assert worker.poll() is None
         running = services.start("kafka", folder, running.ports)
         replies = stream.replies(200, 120)
@@ -200,7 +259,7 @@ def test_a_topic_that_is_not_there_is_named(stream: Stream) -> None:
 
 
 def test_a_worker_waits_for_a_broker_that_is_down_and_says_so(kafka_server: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-P", "-c", "import wavemill; wavemill.main()", "stream", "synthesize", "-e", "echo", "--no-pull"]
+    command = [*WAVEMILL, "stream", "synthesize", "-e", "echo", "--no-pull"]
     command += ["--input", "a", "--output", "b", "--failures", "c", "--group", "g", "--brokers", "127.0.0.1:1", "-o", str(tmp_path)]
     with open(tmp_path / "log", "wb") as log:
         worker = subprocess.Popen(command, stdout=log, stderr=log)
