@@ -30,6 +30,7 @@ stream = Lazy(
     \b
     Examples:
       wavemill stream transcribe --input calls --output texts --failures failed --group asr -o s3://bucket/texts/
+      wavemill stream transcribe --live --state sessions --input chunks --output heard --failures failed --group live
       wavemill stream synthesize --input lines --output clips --failures failed --group tts -e piper -O format=wav
     """,
 )
@@ -59,6 +60,31 @@ def _topic_flags() -> list[click.Parameter]:
     ]
 
 
+def _live_flags() -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["--live"], is_flag=True, help="Messages are chunks of sessions (sources/chunk.schema.json), heard while they are spoken."
+        ),
+        click.Option(
+            ["--state"], default="", metavar="TOPIC", help="Where live sessions are kept: compacted, as many partitions as --input."
+        ),
+        click.Option(
+            ["--idle"],
+            type=click.FloatRange(1),
+            default=30.0,
+            show_default=True,
+            help="Seconds after which a silent live session is closed.",
+        ),
+    ]
+
+
+def _state_topic(params: dict[str, Any]) -> str:
+    state = str(params.get("state", ""))
+    if bool(state) != params.get("live", False):
+        raise click.UsageError("--live and --state TOPIC belong together")
+    return state
+
+
 def stream_command(name: str) -> click.Command:
     """`wavemill stream NAME`."""
     row = operation(name)
@@ -82,8 +108,10 @@ def stream_command(name: str) -> click.Command:
             max_poll=params["max_poll"],
             max_audio_s=params["max_audio"],
             drain_s=params["drain"],
+            state=_state_topic(params),
+            idle_s=params.get("idle", 30.0),
         )
-        if spec.input in (spec.output, spec.failures):
+        if spec.input in (spec.output, spec.failures, spec.state):
             raise click.UsageError(f"--input {spec.input} is also written to")
         engine = spec.new_engine()
         try:
@@ -94,6 +122,7 @@ def stream_command(name: str) -> click.Command:
             import kafka  # noqa: F401
         except ImportError:
             raise WavemillError("bad_usage", "Kafka's client is not installed; pip install 'wavemill[kafka]' brings it") from None
+        from pipelines.stream.live import LiveWorker
         from pipelines.stream.watch import Watch
         from pipelines.stream.worker import Worker
 
@@ -103,7 +132,7 @@ def stream_command(name: str) -> click.Command:
             host, _, port = params["metrics"].rpartition(":")
             say(f"wavemill: metrics and health at port {watch.serve(host, int(port))}")
         _obey_signals(control)
-        worker = Worker(
+        worker = (LiveWorker if spec.state else Worker)(
             spec, new_settings(**run_flags.collect_place(params)), access, control, watch, lambda text: say(f"wavemill: {text}")
         )
         ended = worker.run()
@@ -119,7 +148,7 @@ def stream_command(name: str) -> click.Command:
     Example:
       wavemill stream {spelled} --input in --output out --failures failed --group {spelled} --brokers 127.0.0.1:9092
     """
-    params = [*_topic_flags(), *run_flags.place_flags(), *flags.engine_flags(row)]
+    params = [*_topic_flags(), *(_live_flags() if row.name == "transcribe" else []), *run_flags.place_flags(), *flags.engine_flags(row)]
     return click.Command(spelled, params=params, callback=act, help=help)
 
 

@@ -24,12 +24,13 @@ Headers = tuple[tuple[str, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One message to write."""
+    """One message to write. Without a `partition` its key chooses one; no value takes the key out of a compacted topic."""
 
     topic: str
     key: bytes | None
-    value: bytes
+    value: bytes | None
     headers: Headers = ()
+    partition: int | None = None
 
 
 class Transactions:
@@ -54,38 +55,39 @@ class Transactions:
             self.close()
             raise
 
-    def commit(self, records: Sequence[Record], offsets: Mapping[TopicPartition, tuple[int, str]], membership: Any) -> None:
-        """Write all records and move the group to `offsets` (with their metadata), or do neither.
+    def commit(self, records: Sequence[Record], offsets: Mapping[TopicPartition, tuple[int, str]], membership: Any) -> list[int]:
+        """Write all records and move the group to `offsets` (with their metadata), or do neither; the offset of each record.
 
         Raises `worker_fenced` when another worker took the name over, and KafkaError when it is not known which of the two
         happened: then only a new `Transactions` of the same name, which ends what is open, and the group's offsets tell.
         """
-        ended: Future[None] = Future()
+        ended: Future[list[int]] = Future()
 
         def act() -> None:
             try:
-                self._commit(records, offsets, membership)
+                ended.set_result(self._commit(records, offsets, membership))
             except BaseException as error:
                 ended.set_exception(error)
-            else:
-                ended.set_result(None)
 
         # kafka-python waits without end for the answer to a transaction that the broker has given up meanwhile
         threading.Thread(target=act, name="transaction", daemon=True).start()
         try:
-            ended.result(COMMIT_PATIENCE_S)
+            return ended.result(COMMIT_PATIENCE_S)
         except TimeoutError as error:
             raise KafkaTimeoutError(f"no answer within {COMMIT_PATIENCE_S:g} s") from error
         except (ProducerFencedError, InvalidProducerEpochError) as error:
             raise WavemillError("worker_fenced", f"another worker has taken the name {self.name} over") from error
 
-    def _commit(self, records: Sequence[Record], offsets: Mapping[TopicPartition, tuple[int, str]], membership: Any) -> None:
+    def _commit(self, records: Sequence[Record], offsets: Mapping[TopicPartition, tuple[int, str]], membership: Any) -> list[int]:
         self.producer.begin_transaction()
-        for record in records:
-            self.producer.send(record.topic, key=record.key, value=record.value, headers=list(record.headers))
+        sent = [
+            self.producer.send(one.topic, key=one.key, value=one.value, headers=list(one.headers), partition=one.partition)
+            for one in records
+        ]
         moved = {home: OffsetAndMetadata(offset, metadata, -1) for home, (offset, metadata) in offsets.items()}
         self.producer.send_offsets_to_transaction(moved, membership)
         self.producer.commit_transaction()
+        return [future.value.offset for future in sent]
 
     def close(self) -> None:
         """At once: what is not committed is not."""

@@ -72,9 +72,14 @@ def parse(value: bytes | None) -> Claim:
     try:
         return Claim.model_validate_json(value or b"")
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise WavemillError("bad_message", f"{where}: {first['msg']}" if where else first["msg"], where or None) from None
+        raise broken(error) from None
+
+
+def broken(error: ValidationError) -> WavemillError:
+    """`bad_message` with the first thing that is wrong."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return WavemillError("bad_message", f"{where}: {first['msg']}" if where else first["msg"], where or None)
 
 
 def request(claim: Claim, row: Operation) -> Request:

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
@@ -40,20 +43,25 @@ class Message:
 
 
 class Mark(NamedTuple):
-    """What stands beside a committed offset while messages from there to before `to` are worked, for the `tries`-th time."""
+    """What stands beside a committed offset while messages from there to before `to` are worked, for the `tries`-th time.
+
+    `state` is the offset in the state topic from which states may still count, where there is such a topic.
+    """
 
     to: int = 0
     tries: int = 0
+    state: int = 0
 
     def encode(self) -> str:
-        return json.dumps({"wavemill": 1, "to": self.to, "tries": self.tries}) if self.tries else ""
+        told = {name: value for name, value in self._asdict().items() if value}
+        return json.dumps({"wavemill": 1, **told}) if told else ""
 
     @staticmethod
     def decode(metadata: str | None) -> Mark:
         """The mark in a committed offset's metadata; none in what others wrote there."""
         try:
             found = json.loads(metadata or "{}")
-            return Mark(int(found["to"]), int(found["tries"])) if found.get("wavemill") == 1 else Mark()
+            return Mark(*(int(found.get(name, 0)) for name in Mark._fields)) if found.get("wavemill") == 1 else Mark()
         except (ValueError, TypeError, KeyError, AttributeError):
             return Mark()
 
@@ -139,6 +147,15 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self.consumer.seek(partition, offset)
 
+    def caught_up(self, partition: TopicPartition, offset: int) -> bool:
+        """Whether nothing stands in the partition at or behind `offset`, as far as was fetched."""
+        end = self.consumer.highwater(partition) if partition in self.owned() else None
+        return end is not None and end <= offset
+
+    def partitions(self, topic: str) -> int:
+        """How many the topic has."""
+        return len(self.consumer.partitions_for_topic(topic))
+
     def flow(self, full: set[TopicPartition]) -> None:
         """Fetch nothing more of the partitions in `full`, and go on with the others."""
         paused, owned = set(self.consumer.paused()), self.owned()
@@ -160,3 +177,50 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def close(self) -> None:
         self.consumer.close(autocommit=False, timeout_ms=5_000)
+
+
+class StateReader:
+    """What a compacted topic holds: the last value of each key, of one partition at a time."""
+
+    def __init__(self, client: Mapping[str, Any], topic: str, **options: Any) -> None:
+        self.topic = topic
+        settings = {
+            "group_id": None,
+            "enable_auto_commit": False,
+            "auto_offset_reset": "earliest",
+            "max_partition_fetch_bytes": FETCH_BYTES,
+        }
+        with ExitStack() as opened:
+            make = partial(KafkaConsumer, **{**client, **settings, **options})
+            self.consumer = make(isolation_level="read_committed")
+            opened.callback(self.consumer.close)
+            self.ends = make(isolation_level="read_uncommitted")
+            opened.pop_all()
+
+    def read(self, partition: int, start: int, wait_s: float) -> dict[bytes, tuple[int, bytes]] | None:
+        """Key -> (offset, value) of what stands from `start` to the end of now; None where an open transaction stood before it too long.
+
+        The end counts what is not committed yet: the caller knows that the group's offsets are, and the states that were written with
+        them may not be visible at once. Raises KafkaError.
+        """
+        home = TopicPartition(self.topic, partition)
+        self.ends.assign([home])
+        end = int(self.ends.end_offsets([home])[home])
+        self.consumer.assign([home])
+        self.consumer.seek(home, max(start, int(self.consumer.beginning_offsets([home])[home])))
+        found: dict[bytes, tuple[int, bytes]] = {}
+        deadline_s = time.monotonic() + wait_s
+        while self.consumer.position(home) < end:
+            if time.monotonic() > deadline_s:
+                return None
+            for records in self.consumer.poll(timeout_ms=200).values():
+                for record in records:
+                    if record.value is None:
+                        found.pop(record.key, None)
+                    else:
+                        found[record.key] = (record.offset, record.value)
+        return found
+
+    def close(self) -> None:
+        self.consumer.close()
+        self.ends.close()

@@ -1,7 +1,7 @@
 """Speech written down while it is spoken: what two hearings agree on is final, the rest is partial and may change.
 
 A session is a sequence of chunks of audio. Everything is decided on the clock of the audio itself, never on that of the machine, so
-the same chunks give the same calls and the same messages wherever and however often they are worked. LocalAgreement-2 is that of
+the same chunks are heard at the same places wherever and however often they are worked. LocalAgreement-2 is that of
 Macháček, Dabre and Bojar, "Turning Whisper into Real-Time Transcription System" (2023); a pause ends what is heard at once.
 """
 
@@ -20,27 +20,41 @@ from transforms.records import Audio
 from transforms.segments import join_texts
 
 RATE_HZ = 16000
-STEP_S = 0.4
+STEP_S = 0.25
 """So much new audio is looked at together."""
-PARTIAL_S = 1.0
-"""So much new audio with speech in it is worth a hearing."""
+LOOK_BACK_S = 1.5
+"""Audio before it that is looked at again, so that what speech is does not depend on where a look begins."""
+FIRST_S, PARTIAL_S = 0.75, 1.0
+"""So much audio from the beginning of speech is worth a first hearing, and so much more another."""
 PAUSE_S = 0.6
 """Silence that ends what was said."""
 KEEP_S = 0.3
-"""Silence that is kept before speech."""
-TRIM_S, MOST_S = 12.0, 20.0
+"""Silence that is kept before and after speech."""
+TRIM_S, MOST_S = 12.0, 16.0
 """Audio beyond which it is cut where words are final, and at which it is cut in any case."""
-MOST_WAITING_S = 5.0
-"""Audio that waits for a chunk before it; then that chunk is given up."""
-CONTEXT_CHARS = 200
+OVERLAP_WORDS = 4
+"""Final words that stay in the audio where it is cut: by them a hearing finds where it goes on."""
+MOST_WAITING_S, MOST_WAITING = 4.0, 250
+"""Audio, and chunks, that wait for a chunk before them; then that chunk is given up."""
+MOST_CHUNK_S = 5.0
+"""Longest chunk that may be fed. With the other limits a state holds at most 28 s, so it fits a message of Kafka's default size."""
+GAP_S = 2.0
+"""Silence put in the place of chunks that did not come; the rest of their time is a jump of the clock in the middle of it."""
 
 
 class Chunk(NamedTuple):
-    """Mono audio at 16 kHz, int16 of shape (frames,), and its place; `end` closes the session."""
+    """Mono audio at 16 kHz, int16 of shape (frames,), and its place; `end` closes the session.
+
+    No samples are those of a chunk that cannot be decoded: silence as long as the chunk before it.
+    """
 
     seq: int
-    samples: np.ndarray
+    samples: np.ndarray | None
     end: bool = False
+
+    @property
+    def frames(self) -> int:
+        return 0 if self.samples is None else len(self.samples)
 
 
 class Word(NamedTuple):
@@ -67,26 +81,30 @@ class Session:
     """One speaker's stream. `state` and `restored` carry it from one process to another."""
 
     next_seq: int = 0
+    length: int = 0  # frames of the last chunk that had any
     at: int = 0  # frames before the buffer
     looked: int = 0  # frames of the buffer in which speech was looked for
     heard: int = 0  # frames of the buffer that were heard
-    final_s: float = 0.0  # what ends before is final
-    context: str = ""
+    voiced: vad.Span | None = None  # of the buffer: from the first speech found to the end of the last
     language: str | None = None
     revision: int = 0
     ended: bool = False
-    tail: list[Word] = field(default_factory=list)
+    said: list[Word] = field(default_factory=list)  # final words of the buffer's audio
+    tail: list[Word] = field(default_factory=list)  # the words after them, as last heard
+    jumps: list[tuple[int, int]] = field(default_factory=list)  # frames of the buffer at which the clock jumps, and by how many
     buffer: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int16))
     waiting: dict[int, Chunk] = field(default_factory=dict)
 
     def feed(self, chunk: Chunk) -> list[WavemillError]:
-        """Take a chunk in its turn; what is wrong with the sequence is told: a chunk again, after the end, or never come.
+        """Take a chunk in its turn, and tell which others are given up, or left out after the end. One that comes early waits.
 
-        A chunk that comes early waits. In the place of one that is given up there is silence as long as the chunk after it.
+        In the place of one that is given up there is silence as long as the chunk after it. Raises `chunk_refused` for one that
+        comes again, too late, or after the end.
         """
-        if chunk.seq < self.next_seq or chunk.seq in self.waiting or self.ended:
-            why = "came after the end" if self.ended and chunk.seq >= self.next_seq else "came again or too late"
-            return [WavemillError("chunk_refused", f"chunk {chunk.seq} {why}; it is left out", "seq")]
+        if self.ended:
+            raise WavemillError("chunk_refused", f"chunk {chunk.seq} came after the end; it is left out", "seq")
+        if chunk.seq < self.next_seq or chunk.seq in self.waiting:
+            raise WavemillError("chunk_refused", f"chunk {chunk.seq} came again or too late; it is left out", "seq")
         self.waiting[chunk.seq] = chunk
         return self._settle()
 
@@ -96,6 +114,19 @@ class Session:
         self.ended = True
         return told
 
+    @property
+    def full(self) -> bool:
+        """Whether it must be heard before it takes more."""
+        return self._held() >= MOST_S * RATE_HZ and self.due()
+
+    @property
+    def finished(self) -> bool:
+        """Whether nothing more will be said."""
+        return self.ended and not self.due()
+
+    def _held(self) -> int:
+        return len(self.buffer) + sum(chunk.frames for chunk in self.waiting.values())
+
     def _settle(self, force: bool = False) -> list[WavemillError]:
         told: list[WavemillError] = []
         while self.waiting:
@@ -103,12 +134,15 @@ class Session:
                 break
             first = min(self.waiting)
             if first > self.next_seq:
-                detail = f"chunks {self.next_seq} to {first - 1} did not come; there is silence in their place"
-                told.append(WavemillError("chunk_missing", detail, "seq"))
-                silence = np.zeros((first - self.next_seq) * len(self.waiting[first].samples), np.int16)
-                self._append(silence)
+                which = f"chunks {self.next_seq} to {first - 1}" if first - self.next_seq > 1 else f"chunk {self.next_seq}"
+                told.append(WavemillError("chunk_missing", f"{which} did not come; there is silence instead", "seq"))
+                self._append_silence((first - self.next_seq) * (self.waiting[first].frames or self.length))
             taken = self.waiting.pop(first)
-            self._append(taken.samples)
+            if taken.samples is None:
+                self._append_silence(self.length)
+            else:
+                self._append(taken.samples)
+                self.length = taken.frames or self.length
             self.next_seq, self.ended = first + 1, taken.end
             if self.ended and self.waiting:
                 late = sorted(self.waiting)
@@ -117,78 +151,129 @@ class Session:
         return told
 
     def _waits_too_long(self) -> bool:
-        return sum(len(chunk.samples) for chunk in self.waiting.values()) > MOST_WAITING_S * RATE_HZ
+        waits = sum(chunk.frames for chunk in self.waiting.values())
+        return waits > MOST_WAITING_S * RATE_HZ or len(self.waiting) > MOST_WAITING
 
     def _append(self, samples: np.ndarray) -> None:
         self.buffer = np.concatenate([self.buffer, samples.astype(np.int16)])
 
+    def _append_silence(self, frames: int) -> None:
+        room = 0 if len(self.buffer) >= MOST_S * RATE_HZ else round(GAP_S * RATE_HZ)
+        shown = min(frames, room)
+        if frames > shown:
+            self.jumps.append((len(self.buffer) + shown // 2, frames - shown))
+        self._append(np.zeros(shown, np.int16))
+
     def due(self) -> bool:
         """Whether there is something to hear now. Silence is dropped on the way."""
+        if self._is_due():
+            return True
         while self.looked < len(self.buffer):
             step = self.looked + round(STEP_S * RATE_HZ)
             if step > len(self.buffer) and not self.ended:
                 return False
-            self.looked = min(step, len(self.buffer))
-            if self._speech_is_due():
+            self._look(min(step, len(self.buffer)))
+            if self._is_due():
                 return True
-        return self.ended and self._speech_is_due()
+        return False
 
-    def _speech_is_due(self) -> bool:
-        spans = self._speech()
-        if not spans:
+    def _look(self, to: int) -> None:
+        """Look for speech up to frame `to` of the buffer."""
+        start = max(0, self.looked - round(LOOK_BACK_S * RATE_HZ))
+        spans = vad.find_speech(Audio(_as_floats(self.buffer[start:to]), RATE_HZ))
+        self.looked = to
+        if spans:
+            self.voiced = (start + spans[0][0] if self.voiced is None else self.voiced[0], start + spans[-1][1])
+        elif self.voiced is None:
             self._drop(self.looked - round(KEEP_S * RATE_HZ))
+
+    def _is_due(self) -> bool:
+        if self.voiced is None:
             return False
-        fresh = spans[-1][1] > self.heard and self.looked - max(self.heard, spans[0][0]) >= PARTIAL_S * RATE_HZ
-        return fresh or self._is_whole(spans)
+        start, end = self.voiced
+        wanted_s = PARTIAL_S if self.heard else FIRST_S
+        fresh = end > self.heard and self.looked - max(self.heard, start) >= wanted_s * RATE_HZ
+        return fresh or self._is_whole() or self._is_long()
 
-    def _speech(self) -> list[vad.Span]:
-        return vad.find_speech(self._audio())
+    def _is_whole(self) -> bool:
+        """Whether what was looked at ends here: at the session's end, or at a pause."""
+        return self._is_last() or (self.voiced is not None and self.looked - self.voiced[1] >= PAUSE_S * RATE_HZ)
 
-    def _audio(self) -> Audio:
-        return Audio(self.buffer[None, : self.looked].astype(np.float32) / 32768, RATE_HZ)
+    def _is_last(self) -> bool:
+        return self.ended and self.looked == len(self.buffer)
 
-    def _is_whole(self, spans: Sequence[vad.Span]) -> bool:
-        """Whether what was looked at ends here: at the session's end, at a pause, or because it cannot grow."""
-        if self.ended and self.looked == len(self.buffer):
-            return True
-        return self.looked - (spans[-1][1] if spans else 0) >= PAUSE_S * RATE_HZ or self.looked >= MOST_S * RATE_HZ
+    def _is_long(self) -> bool:
+        return self.looked >= MOST_S * RATE_HZ
 
     def to_hear(self) -> Audio:
         """What the recognizer is to hear, mono at 16 kHz, once `due` says so."""
-        return self._audio()
+        return Audio(_as_floats(self.buffer[: self.looked]), RATE_HZ)
 
     def take(self, transcript: Mapping[str, Any]) -> list[Message]:
         """What follows from a transcript of `to_hear()` with a time for each word, as the engine gives it."""
-        words = list(self._new(transcript["segments"]))
-        self.language = transcript.get("language") or self.language
-        spans = self._speech()
-        whole = self._is_whole(spans)
-        agreed = len(words) if whole else _agreement(self.tail, words)
+        words = self._placed(transcript["segments"])
+        words = words[self._final_of(words) :]
+        if self._is_whole():
+            agreed = len(words)
+        elif self._is_long():
+            agreed = len(words) - len(self._cut_off(words))
+        else:
+            agreed = _agreement(self.tail, words)
         told = []
         if agreed:
             told.append(self._message("final", words[:agreed]))
-            self.final_s = words[agreed - 1].end
-            self.context = (self.context + "".join(word.word for word in words[:agreed]))[-CONTEXT_CHARS:]
+            self.said += words[:agreed]
+            self.language = transcript.get("language") or self.language
         changed = [word.word for word in self.tail[agreed:]] != [word.word for word in words[agreed:]]
         self.tail, self.heard = words[agreed:], self.looked
         if self.tail and changed:
             told.append(self._message("partial", self.tail))
-        if whole:
-            ends = not spans or (self.ended and self.looked == len(self.buffer))
-            self._drop(self.looked if ends else min(self.looked, spans[-1][1] + round(KEEP_S * RATE_HZ)))
-            self.final_s = max(self.final_s, self.at / RATE_HZ)
-            self.heard, self.tail = 0, []
-        elif self.looked > TRIM_S * RATE_HZ:
-            self._drop(round(self.final_s * RATE_HZ) - self.at)
+        self._forget()
         return told
 
-    def _new(self, segments: Iterable[Mapping[str, Any]]) -> Iterable[Word]:
-        """The words that are not final yet."""
-        start_s = self.at / RATE_HZ
-        for segment in segments:
-            for start, end, word, *_ in segment["words"]:
-                if start_s + (start + end) / 2 > self.final_s:
-                    yield Word(round(start_s + start, 3), round(start_s + end, 3), word)
+    def _forget(self) -> None:
+        """Drop audio that no further hearing needs."""
+        if self._is_whole():
+            end = self.looked if self._is_last() or self.voiced is None else self.voiced[1] + round(KEEP_S * RATE_HZ)
+            self._begin_anew(end)
+        elif self._is_long() and not self.tail:
+            self._begin_anew(self.looked)
+        elif self._is_long():
+            self._drop(round(self.tail[0].start * RATE_HZ) - self.at)
+            self.said = []
+        elif self.looked > TRIM_S * RATE_HZ and len(self.said) > OVERLAP_WORDS:
+            self._drop(round(self.said[-OVERLAP_WORDS].start * RATE_HZ) - self.at)
+            self.said = self.said[-OVERLAP_WORDS:]
+
+    def _cut_off(self, words: Sequence[Word]) -> list[Word]:
+        """Those of the last words that may have been cut by the end of what was heard."""
+        end_s = (self.at + self.looked) / RATE_HZ
+        return [word for word in words if word.end > end_s - 1 and word.start > end_s - 2]
+
+    def _begin_anew(self, frames: int) -> None:
+        self._drop(min(frames, self.looked))
+        self.said, self.tail, self.heard, self.voiced = [], [], 0, None
+
+    def _placed(self, segments: Iterable[Mapping[str, Any]]) -> list[Word]:
+        """The words on the session's clock, which does not go back behind what is final."""
+        start_s, final_s = self.at / RATE_HZ, self.said[-1].end if self.said else 0.0
+        found = [Word(start_s + start, start_s + end, word) for segment in segments for start, end, word, *_ in _words_of(segment)]
+        return [Word(round(max(w.start, min(final_s, w.end)), 3), round(w.end, 3), w.word) for w in found]
+
+    def _final_of(self, words: Sequence[Word]) -> int:
+        """How many of the words at the beginning are the final ones, heard again, perhaps otherwise.
+
+        So many as make the fewest differences (Levenshtein, 1966) from them; of several such numbers, that which ends nearest to them in time.
+        """
+        if not self.said:
+            return 0
+        row = list(range(len(words) + 1))
+        for count, said in enumerate(self.said, 1):
+            before, row = row, [count]
+            for at, word in enumerate(words):
+                row.append(min(before[at] + (_bare(said.word) != _bare(word.word)), before[at + 1] + 1, row[at] + 1))
+        ends = [self.said[0].start, *(word.end for word in words)]
+        return min(range(len(words) + 1), key=lambda count: (row[count], abs(ends[count] - self.said[-1].end)))
 
     def _message(self, kind: Literal["partial", "final"], words: Sequence[Word]) -> Message:
         self.revision += 1
@@ -198,15 +283,18 @@ class Session:
     def _drop(self, frames: int) -> None:
         frames = max(0, min(frames, len(self.buffer)))
         self.buffer = self.buffer[frames:]
-        self.at += frames
+        self.at += frames + sum(by for place, by in self.jumps if place < frames)
+        self.jumps = [(place - frames, by) for place, by in self.jumps if place >= frames]
         self.looked, self.heard = max(0, self.looked - frames), max(0, self.heard - frames)
+        if self.voiced:
+            self.voiced = (max(0, self.voiced[0] - frames), max(0, self.voiced[1] - frames))
 
     def state(self) -> bytes:
         """All of it: a line of JSON, and the samples that are still needed."""
         told = asdict(self)
         del told["buffer"]
-        told["waiting"] = [[chunk.seq, len(chunk.samples), chunk.end] for chunk in self.waiting.values()]
-        samples = [self.buffer, *(chunk.samples for chunk in self.waiting.values())]
+        told["waiting"] = [[chunk.seq, None if chunk.samples is None else chunk.frames, chunk.end] for chunk in self.waiting.values()]
+        samples = [self.buffer, *(chunk.samples for chunk in self.waiting.values() if chunk.samples is not None)]
         return json.dumps(told).encode() + b"\n" + np.concatenate(samples).astype("<i2").tobytes()
 
     @classmethod
@@ -216,12 +304,20 @@ class Session:
         told = json.loads(head)
         samples = np.frombuffer(data, "<i2").astype(np.int16)
         waiting: dict[int, Chunk] = {}
-        for seq, length, end in reversed(told["waiting"]):
-            waiting[seq] = Chunk(seq, samples[len(samples) - length :], end)
-            samples = samples[: len(samples) - length]
+        for seq, frames, end in reversed(told["waiting"]):
+            start = len(samples) - (frames or 0)
+            waiting[seq] = Chunk(seq, None if frames is None else samples[start:], end)
+            samples = samples[:start]
         told["waiting"] = dict(reversed(waiting.items()))
-        told["tail"] = [Word(*word) for word in told["tail"]]
+        told["voiced"] = told["voiced"] and tuple(told["voiced"])
+        told["jumps"] = [tuple(jump) for jump in told["jumps"]]
+        for name in ("said", "tail"):
+            told[name] = [Word(*word) for word in told[name]]
         return cls(**told, buffer=samples)
+
+
+def _as_floats(samples: np.ndarray) -> np.ndarray:
+    return samples[None].astype(np.float32) / 32768
 
 
 def _agreement(before: Sequence[Word], now: Sequence[Word]) -> int:
@@ -236,3 +332,8 @@ def _agreement(before: Sequence[Word], now: Sequence[Word]) -> int:
 
 def _bare(word: str) -> str:
     return "".join(c for c in word.lower() if c.isalnum())
+
+
+def _words_of(segment: Mapping[str, Any]) -> Sequence[Any]:
+    """(start, end, word, ...) for each word; a segment without times for its words is one."""
+    return segment.get("words") or [(segment["start"], segment["end"], f" {segment['text']}")]

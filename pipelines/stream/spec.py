@@ -31,11 +31,20 @@ class StreamSpec:
     """Most seconds of audio of a batch of several messages, as far as claims tell; twice as much waits in memory."""
     drain_s: float = 30.0
     """How long a batch under way may take to end when the worker is told to stop."""
+    state: str = ""
+    """Topic of the sessions' states, for live transcription."""
+    idle_s: float = 30.0
+    """A live session that says nothing for so long is closed, and then remembered for as long."""
     chance: str = field(default_factory=lambda: secrets.token_hex(8))
 
     @property
     def row(self) -> Operation:
         return operation(self.operation)
+
+    @property
+    def topics(self) -> list[str]:
+        """All that are read or written."""
+        return [topic for topic in dict.fromkeys((self.input, self.output, self.failures, self.state)) if topic]
 
     @property
     def transactional_id(self) -> str:

@@ -12,7 +12,6 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, make_wsgi_app
 
 from pipelines.stream.desk import Answer
-from pipelines.stream.partitions import Partition
 
 SILENT_S = 60.0
 """A loop that has not turned for so long is not healthy."""
@@ -37,12 +36,11 @@ class Watch:
         self._turned_s = time.monotonic()
         self._server: WSGIServer | None = None
 
-    def turn(self, partitions: Iterable[Partition], lag: Mapping[int, int]) -> None:
-        """The loop has turned once more."""
+    def turn(self, held: int, held_s: float, lag: Mapping[int, int]) -> None:
+        """The loop has turned once more, with so many messages and seconds of audio in memory."""
         self._turned_s = time.monotonic()
-        held = list(partitions)
-        self.held.set(sum(len(partition.entries) for partition in held))
-        self.held_s.set(sum(partition.length_s for partition in held))
+        self.held.set(held)
+        self.held_s.set(held_s)
         self.lag.clear()
         for number, behind in lag.items():
             self.lag.labels(str(number)).set(behind)

@@ -11,32 +11,27 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import TypeVar
 
 from kafka import TopicPartition
-from kafka.errors import AuthorizationError, FencedInstanceIdError, KafkaError, SaslAuthenticationFailedError
+from kafka.errors import KafkaError
 
 from pipelines.stream import apart
+from pipelines.stream.brokers import BROKER_WAIT_S, Brokers
 from pipelines.stream.desk import Answer, Desk
 from pipelines.stream.partitions import Entry, Partition, choose
 from pipelines.stream.spec import StreamSpec
 from pipelines.stream.watch import Watch
 from pipelines.supervised import Control
-from sinks.kafka import Transactions
 from sources import claims
-from sources.kafka import Mark, Message, TopicReader
+from sources.kafka import Mark, Message
 from transforms.command_line import Pulls
 from transforms.errors import WavemillError
 from transforms.settings import KafkaAccess, Settings
 from transforms.steps import Stopped
 
 TICK_S, IDLE_S = 0.05, 0.2
-BROKER_WAIT_S = 5.0
-"""How long one attempt to reach a broker may take."""
-LONGEST_BACKOFF_S = 10.0
 HELD_BYTES = 128 << 20
 GRACE_S = 5.0
-T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -52,8 +47,8 @@ class Worker:
     def __init__(
         self, spec: StreamSpec, settings: Settings, access: KafkaAccess, control: Control, watch: Watch, say: Callable[[str], None]
     ) -> None:
-        self.spec, self.settings, self.access = spec, settings, access
-        self.control, self.watch, self.say = control, watch, say
+        self.spec, self.settings, self.control, self.watch, self.say = spec, settings, control, watch, say
+        self.brokers = Brokers(spec, access, control, watch, say)
         self.stop, self.apart = threading.Event(), Control()
         self.partitions: dict[TopicPartition, Partition] = {}
         self.unread: set[TopicPartition] = set()
@@ -63,12 +58,13 @@ class Worker:
         """Work until told to stop; whether nothing is left running. Raises `bad_usage`, and errors of the system at the start."""
         self.desk = Desk(self.spec, self.settings, self.stop, Pulls())
         self.pool = ThreadPoolExecutor(1, "batch")
-        reader = self._patiently(self._open_reader)
+        brokers = self.brokers
+        reader = brokers.patiently(brokers.open_reader)
         if reader is None:
             return True
         self.reader = reader
         try:
-            writer = self._patiently(self._open_writer)
+            writer = brokers.patiently(brokers.open_writer)
             if writer is None:
                 return True
             self.writer = writer
@@ -84,47 +80,9 @@ class Worker:
         finally:
             reader.close()
 
-    def _open_reader(self) -> TopicReader:
-        reader = TopicReader(
-            self.access.client(),
-            self.spec.input,
-            self.spec.group,
-            bootstrap_timeout_ms=round(BROKER_WAIT_S * 1000),
-            session_timeout_ms=round(self.access.session_s * 1000),
-            heartbeat_interval_ms=round(self.access.session_s * 1000 / 10),
-            max_poll_interval_ms=round(self.access.poll_interval_s * 1000),
-            group_instance_id=self.spec.worker or None,
-        )
-        topics = dict.fromkeys((self.spec.input, self.spec.output, self.spec.failures))
-        if missing := reader.missing(list(topics)):
-            reader.close()
-            raise WavemillError(
-                "bad_usage", f"no topic {', '.join(missing)} at {self.access.brokers}; make it, with as many partitions as you need"
-            )
-        return reader
-
-    def _open_writer(self) -> Transactions:
-        wait_ms = round(BROKER_WAIT_S * 1000)
-        return Transactions(self.access.client(), self.spec.transactional_id, BROKER_WAIT_S, bootstrap_timeout_ms=wait_ms)
-
-    def _patiently(self, act: Callable[[], T]) -> T | None:
-        """What `act` gives once brokers answer, or None when told to stop. Raises `broker_unavailable` where they refuse."""
-        wait_s = 0.5
-        while self.control.reason is None:
-            try:
-                return act()
-            except (AuthorizationError, SaslAuthenticationFailedError) as error:
-                raise WavemillError("broker_unavailable", f"{self.access.brokers} refuses: {error}") from error
-            except (KafkaError, OSError) as error:
-                self.watch.state = "waiting for brokers"
-                self.say(f"waiting for {self.access.brokers}: {type(error).__name__}: {error}")
-                time.sleep(wait_s)
-                wait_s = min(2 * wait_s, LONGEST_BACKOFF_S)
-        return None
-
     def _turn(self) -> None:
         busy = self.batch is not None
-        messages = self._poll(0.0 if busy or self._due() else IDLE_S)
+        messages = self.brokers.poll(self.reader, 0.0 if busy or self._due() else IDLE_S)
         self._lose()
         self._admit(messages)
         if self.batch:
@@ -133,19 +91,9 @@ class Worker:
         if self.batch is None:
             self._commit(time.monotonic())
         self.reader.flow({home for home, partition in self.partitions.items() if self._full(partition)})
-        self.watch.turn(self.partitions.values(), self.reader.lag({home: p.head for home, p in self.partitions.items()}))
-
-    def _poll(self, wait_s: float) -> list[Message]:
-        try:
-            return self.reader.poll(wait_s)
-        except AuthorizationError as error:
-            raise WavemillError("broker_unavailable", f"{self.access.brokers} refuses: {error}") from error
-        except FencedInstanceIdError as error:
-            raise WavemillError("worker_fenced", f"another worker has taken the name {self.spec.worker} over") from error
-        except KafkaError as error:
-            self.say(f"{self.spec.input}: {type(error).__name__}: {error}")
-            time.sleep(TICK_S)
-            return []
+        held = self.partitions.values()
+        lag = self.reader.lag({partition.home: partition.head for partition in held})
+        self.watch.turn(sum(len(partition.entries) for partition in held), sum(partition.length_s for partition in held), lag)
 
     def _due(self) -> bool:
         now_s = time.monotonic()
@@ -269,13 +217,13 @@ class Worker:
         """It is not known whether the transaction was committed. A new producer of the same name ends it; the group's offsets tell."""
         self.say(f"transaction: {type(error).__name__}: {error}")
         self.writer.close()
-        writer = self._patiently(self._open_writer)
+        writer = self.brokers.patiently(self.brokers.open_writer)
         if writer is None:
             return
         self.writer = writer
         self.watch.state = "running"
         for home, partition in list(self.partitions.items()):
-            committed = self._patiently(lambda home=home: self.reader.committed(home, BROKER_WAIT_S))  # type: ignore[misc]
+            committed = self.brokers.patiently(lambda home=home: self.reader.committed(home, BROKER_WAIT_S))  # type: ignore[misc]
             if committed and committed.offset is not None:
                 self.watch.count(entry.answer for entry in partition.entries if entry.answer and entry.message.offset < committed.offset)
                 partition.advance(committed.offset, committed.mark)
@@ -290,7 +238,7 @@ class Worker:
                 self.apart.stop("drain")
                 if left_s < -GRACE_S:
                     break
-            self._poll(0.0)
+            self.brokers.poll(self.reader, 0.0)
             self._lose()
             wait([self.batch.future], TICK_S)
             self._collect()

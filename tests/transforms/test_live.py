@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 
 from transforms import vad
 from transforms.engine import Place, engine_class
+from transforms.errors import WavemillError
 from transforms.live import RATE_HZ, Chunk, Message, Session
 from transforms.pull import pull
 from transforms.records import Audio, Piece, Result
@@ -87,7 +88,10 @@ def follow(chunks: Sequence[Chunk], hear: Hear, restart: bool = False) -> tuple[
     for chunk in chunks:
         if restart:
             session = Session.restored(session.state())
-        wrong += [error.code for error in session.feed(chunk)]
+        try:
+            wrong += [error.code for error in session.feed(chunk)]
+        except WavemillError as error:
+            wrong.append(error.code)
         while session.due():
             said += session.take(hear(session))
             if restart:
