@@ -63,6 +63,12 @@ class KafkaAccess(BaseSettings):
     ssl_keyfile: str | None = Field(None, description="its key")
     ssl_check_hostname: bool = Field(True, description="whether a broker's certificate must name its host")
 
+    @staticmethod
+    def here() -> KafkaAccess:
+        """As the environment says; `KAFKA_BOOTSTRAP_SERVERS`, which Kafka's other programs know, names the brokers too."""
+        found = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+        return KafkaAccess(brokers=found) if found else KafkaAccess()
+
     def client(self) -> dict[str, Any]:
         """What every Kafka client takes to connect."""
         given = self.model_dump(exclude={"brokers", "sasl_plain_password"})
