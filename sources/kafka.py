@@ -24,6 +24,8 @@ REJOIN_S = 1.0
 FETCH_BYTES, PARTITION_BYTES = 16 << 20, 1 << 20
 MOST_RECORDS = 1 << 30
 """kafka-python 3.0.12 takes a paused partition up again only if no fetch of it was given out in part: so each is, whole."""
+AT_LETTERS = 500
+"""Brokers take 4 kB of metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,17 @@ class Mark(NamedTuple):
     """What stands beside a committed offset while messages from there to before `to` are worked, for the `tries`-th time.
 
     `state` is the offset in the state topic from which states may still count, where there is such a topic.
+    `out` is the id of the OUT that the group drains into and `at` its URL: no other answers the group's messages.
     """
 
     to: int = 0
     tries: int = 0
     state: int = 0
+    out: str = ""
+    at: str = ""
 
     def encode(self) -> str:
-        told = {name: value for name, value in self._asdict().items() if value}
+        told = {name: value for name, value in self._replace(at=self.at[:AT_LETTERS])._asdict().items() if value}
         return json.dumps({"wavemill": 1, **told}) if told else ""
 
     @staticmethod
@@ -61,7 +66,10 @@ class Mark(NamedTuple):
         """The mark in a committed offset's metadata; none in what others wrote there."""
         try:
             found = json.loads(metadata or "{}")
-            return Mark(*(int(found.get(name, 0)) for name in Mark._fields)) if found.get("wavemill") == 1 else Mark()
+            if found.get("wavemill") != 1:
+                return Mark()
+            to, tries, state = (int(found.get(name, 0)) for name in ("to", "tries", "state"))
+            return Mark(to, tries, state, str(found.get("out", "")), str(found.get("at", "")))
         except (ValueError, TypeError, KeyError, AttributeError):
             return Mark()
 
@@ -143,6 +151,26 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
     def beginning(self, partition: TopicPartition) -> int:
         """The first offset that is still there. Raises KafkaError."""
         return int(self.consumer.beginning_offsets([partition])[partition])
+
+    def end(self, partition: TopicPartition) -> int:
+        """The offset before which all is committed or aborted. Raises KafkaError."""
+        return int(self.consumer.end_offsets([partition])[partition])
+
+    def home(self, number: int) -> TopicPartition:
+        return TopicPartition(self.topic, number)
+
+    def numbers(self) -> list[int]:
+        """The topic's partitions."""
+        return sorted(self.consumer.partitions_for_topic(self.topic) or ())
+
+    def take(self, partition: TopicPartition, offset: int) -> None:
+        """Read this partition and no other, from `offset`, as no member of the group."""
+        self.consumer.assign([partition])
+        self.consumer.seek(partition, offset)
+
+    def position(self, partition: TopicPartition) -> int:
+        """The offset of what `poll` gives next. Raises KafkaError."""
+        return int(self.consumer.position(partition))
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self.consumer.seek(partition, offset)
