@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import random
 import statistics
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +47,9 @@ def prove(stream: Stream, count: int, kills: int, seed: int) -> dict[str, Any]:
     flags = ("--max-poll", "16", "--workers", "1")
     workers = {name: stream.start(*flags, "--worker", name) for name in names}
     for _ in range(kills):
-        time.sleep(chance.uniform(1.5, 4.0))
         name = chance.choice(names)
+        wait_for(partial(_runs, stream, workers[name]))
+        time.sleep(chance.uniform(0.2, 3.0))
         stream.kill(workers[name])
         workers[name] = stream.start(*flags, "--worker", name)
     joined = stream.start(*flags)
@@ -61,6 +64,7 @@ def prove(stream: Stream, count: int, kills: int, seed: int) -> dict[str, Any]:
     return {
         "messages": count,
         "kills": kills,
+        "partitions found in the midst of work": sum(stream.log(worker).count("workers ended over") for worker in stream.workers),
         "results": statuses["done"],
         "failures": f"{statuses['failed']} of {bad}",
         "without an outcome": len(wanted - places),
@@ -69,6 +73,10 @@ def prove(stream: Stream, count: int, kills: int, seed: int) -> dict[str, Any]:
         "exit codes": " ".join(map(str, [left, *codes])),
         "wall, s": round(wall_s, 1),
     }
+
+
+def _runs(stream: Stream, worker: subprocess.Popen[bytes]) -> bool:
+    return "group" in stream.log(worker)
 
 
 def overhead(stream: Stream, count: int, batch: int) -> tuple[float, float]:

@@ -43,18 +43,18 @@ class _Read:
 class Desk:
     """One per process. Making one pulls weights and loads the engine: raises errors of the system."""
 
-    def __init__(self, spec: StreamSpec, settings: Settings, stop: threading.Event, on_pieces: steps.OnPieces | None = None) -> None:
-        self.spec, self.settings, self.row = spec, settings, spec.row
+    def __init__(self, spec: StreamSpec, settings: Settings, stop: threading.Event, on_bytes: pull.Progress | None = None) -> None:
+        self.spec, self.settings, self.row, self.on_bytes = spec, settings, spec.row, on_bytes
         self.store = Store(spec.out, settings.storage_patience_s)
         self.engine = spec.new_engine()
         self._options = lru_cache(maxsize=4096)(self._parse)
         self._prefix = lru_cache(maxsize=4096)(lambda text: identity.prefix(self.engine, self._options(text)))
         self._options("{}")
-        self.warm = WarmEngine(self.engine, self.store, settings, stop, on_pieces)
+        self.warm = WarmEngine(self.engine, self.store, settings, stop, None)
 
     def _parse(self, text: str) -> Options:
         options = self.engine.Options.parse({**self.spec.options, **json.loads(text)})
-        pull.pull_all(self.engine.models(options), self.settings, None)
+        pull.pull_all(self.engine.models(options), self.settings, self.on_bytes)
         return options
 
     def answer(self, messages: Sequence[Message]) -> list[Answer]:
@@ -74,9 +74,13 @@ class Desk:
             text = json.dumps(dict(request.options), sort_keys=True)
             key = identity.key(self._prefix(text), request.inputs)
             name = request.id or f"{message.topic}-{message.partition}-{message.offset}"
-            return _Read(Item(key, name, self.row.name, self.engine.name, self._options(text), request.inputs), request.inline)
+            item = Item(key, name, self.row.name, self.engine.name, self._options(text), request.inputs)
+            self.engine.check(item)
         except WavemillError as error:
+            if error.kind == "usage":  # of a command line, this would be; here it is one message's
+                return Failure("bad_option", error.detail, error.field)
             return steps.failure_of(error)
+        return _Read(item, request.inline)
 
     def _work(self, items: Sequence[Item], inline: Mapping[str, bytes]) -> dict[str, Outcome]:
         if not items:

@@ -24,6 +24,7 @@ from pipelines.stream.watch import Watch
 from pipelines.supervised import Control
 from sources import claims
 from sources.kafka import Mark, Message
+from transforms.command_line import Pulls
 from transforms.errors import WavemillError
 from transforms.settings import KafkaAccess, Settings
 from transforms.steps import Stopped
@@ -50,11 +51,12 @@ class Worker:
         self.brokers = Brokers(spec, access, control, watch, say)
         self.stop, self.apart = threading.Event(), Control()
         self.partitions: dict[TopicPartition, Partition] = {}
+        self.unread: set[TopicPartition] = set()
         self.batch: _Batch | None = None
 
     def run(self) -> bool:
         """Work until told to stop; whether nothing is left running. Raises `bad_usage`, and errors of the system at the start."""
-        self.desk = Desk(self.spec, self.settings, self.stop)
+        self.desk = Desk(self.spec, self.settings, self.stop, Pulls())
         self.pool = ThreadPoolExecutor(1, "batch")
         brokers = self.brokers
         reader = brokers.patiently(brokers.open_reader)
@@ -101,9 +103,10 @@ class Worker:
         """Forget partitions that were taken away: what was made of their messages is their next worker's to make."""
         for home in self.reader.take_gone():
             self.partitions.pop(home, None)
+            self.unread.discard(home)
 
     def _admit(self, messages: Sequence[Message]) -> None:
-        for home in {message.home for message in messages} - set(self.partitions):
+        for home in ({message.home for message in messages} | self.unread) - set(self.partitions):
             self._resume(home)
             messages = [message for message in messages if message.home != home]
         for message in messages:
@@ -117,9 +120,13 @@ class Worker:
             committed = self.reader.committed(home)
             first = committed.offset if committed.offset is not None else self.reader.beginning(home)
             self.reader.seek(home, first)
-        except (KafkaError, ValueError) as error:  # it has been taken away meanwhile
+            self.unread.discard(home)
+        except KafkaError as error:
             self.say(f"partition {home.partition}: {type(error).__name__}: {error}")
+            self.unread.add(home)  # what was fetched is gone; the position is set back at the next turn
             return
+        except ValueError:
+            return  # it has been taken away meanwhile
         self.partitions[home] = Partition(home, first, committed.mark, committed.mark)
         if committed.mark.tries:
             self.say(f"partition {home.partition}: {committed.mark.tries} workers ended over messages {first} to {committed.mark.to - 1}")
@@ -189,8 +196,6 @@ class Worker:
         except Stopped:
             return
         except WavemillError as error:
-            if error.kind == "usage":
-                raise
             self._put_off({entry.message.home for entry in batch.entries}, error.code, error.detail)
             return
         late: dict[TopicPartition, tuple[str, str]] = {}
