@@ -81,7 +81,7 @@ class LiveStream(Stream):
         self.producer.flush()
 
     def listen(self, *flags: str, engine: str = "faster-whisper", model: str = "tiny.en") -> Any:
-        options = ["-O", f"model={model}", "-O", "beam_size=1"] if engine == "faster-whisper" else []
+        options = ["-O", f"model={model}", "-O", "beam_size=1", "-O", "language=en"] if engine == "faster-whisper" else []
         return self.start("--live", "--state", self.state, *options, *flags, operation="transcribe", engine=engine)
 
     def heard(self, until: Callable[[list[dict[str, Any]]], bool], patience_s: float = 150.0) -> list[dict[str, Any]]:
