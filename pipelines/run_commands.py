@@ -117,13 +117,16 @@ def plan_command(name: str) -> click.Command:
 
     def act(**params: Any) -> None:
 
-        from pipelines.batch import plan, summary
+        from pipelines.batch import drain, plan, summary
         from transforms.storage import Store
 
         spec = run_flags.read_spec(name, params)
         settings = new_settings(**run_flags.collect_place(params))
         with temporary_folder() as folder:
-            made = plan.make(spec, settings, Store(spec.out, settings.storage_patience_s), folder, dry=True, probe=params["probe"])
+            if spec.drains:
+                made = drain.preview(spec, settings, folder, params["probe"])
+            else:
+                made = plan.make(spec, settings, Store(spec.out, settings.storage_patience_s), folder, dry=True, probe=params["probe"])
         if params["as_json"]:
             facts = {key: value for key, value in asdict(made).items() if key not in ("spec", "refs", "work")}
             spent_s = made.cost_s / summary.threads(made, settings)

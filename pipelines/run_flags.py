@@ -37,7 +37,8 @@ def collect_place(params: dict[str, Any]) -> dict[str, Any]:
 def spec_flags() -> list[click.Parameter]:
     return [
         click.Argument(["source"], required=False),
-        click.Option(["-o", "--out"], help="Where results go: a folder or any fsspec URL."),
+        click.Option(["-o", "--out"], help="Where results go: a folder, any fsspec URL, or of a topic kafka://TOPIC."),
+        click.Option(["--work"], metavar="URL", help="Where plan, parts and outputs stand when OUT is a topic."),
         click.Option(["--spec"], metavar="FILE", help="A YAML file of the same fields; the line wins."),
         click.Option(["--columns"], type=Pair(), multiple=True, help="An input or option, and its column: text=sentence."),
         click.Option(
@@ -61,6 +62,7 @@ SPEC_FIELDS = (
     "source",
     "out",
     "engine",
+    "work",
     "split",
     "limit",
     "shard",

@@ -12,6 +12,7 @@ from transforms.engine import Engine, engine_class
 from transforms.errors import WavemillError, near
 from transforms.operations import Operation, operation
 from transforms.options import Options
+from transforms.records import KAFKA
 
 
 class PipelineSpec(BaseModel):
@@ -28,6 +29,7 @@ class PipelineSpec(BaseModel):
     split: Literal["line", "paragraph", "file"] = "line"
     limit: int | None = Field(None, ge=1)
     shard: tuple[int, int] | None = None
+    work: str = Field("", description="where plan, parts and blobs stand when OUT is a topic")
     unit_items: int = Field(200, ge=1, le=100_000)
     max_failures: str = "0%"
     fail_fast: bool = False
@@ -70,6 +72,11 @@ class PipelineSpec(BaseModel):
             unknown = first["type"] == "extra_forbidden"
             message = f"no such field{near(where, cls.model_fields)}" if unknown else first["msg"]
             raise WavemillError("bad_usage", f"{where}: {message}", where) from None
+
+    @property
+    def drains(self) -> bool:
+        """Whether SOURCE is a topic."""
+        return self.source.startswith(KAFKA)
 
     @property
     def row(self) -> Operation:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from transforms import sql
-from transforms.records import Failure, Item, Outcome
+from transforms.records import Failure, Item, Outcome, Result, Stored
 from transforms.storage import Store
 
 OUTPUT = pa.struct(
@@ -77,6 +78,19 @@ def encode(items: Sequence[Item], outcomes: Sequence[Outcome], seconds: Sequence
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), buffer, compression="zstd", write_statistics=False)
     return buffer.getvalue()
+
+
+def decode(row: Mapping[str, Any]) -> Outcome:
+    """The outcome that a row of a part stands for."""
+    fields = json.loads(row["fields"] or "{}")
+    if row["status"] != "done":
+        return Failure(row["code"], row["detail"], fields.get("field"))
+    outputs = {one["name"]: Stored(**one) for one in row["outputs"] or ()}
+    fields |= {column: row[column] for column in _COLUMNS if row[column] is not None}
+    first = next(iter(outputs.values()), None)
+    if first and first.duration_s is not None and first.duration_s == fields.get("duration_s"):
+        del fields["duration_s"]
+    return Result(fields, outputs)
 
 
 def _to_json(fields: dict[str, object]) -> str:

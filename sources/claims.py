@@ -77,6 +77,30 @@ def parse(value: bytes | None) -> Claim:
         raise WavemillError("bad_message", f"{where}: {first['msg']}" if where else first["msg"], where or None) from None
 
 
+class _Failed(BaseModel):
+    """What of a failure of ours (`sinks/reply.schema.json`) is needed to try its message again."""
+
+    version: Literal[1]
+    status: Literal["failed"]
+    original: Base64Bytes | None = None
+    original_uri: str | None = None
+
+
+def original(value: bytes | None) -> bytes | None:
+    """A message, or where it is a failure of ours the message that failed: so a topic of failures can be tried again.
+
+    Raises `input_not_found`, `input_forbidden` or `input_unavailable` where a long one is kept elsewhere.
+    """
+    try:
+        failed = _Failed.model_validate_json(value or b"")
+    except ValidationError:
+        return value
+    if failed.original_uri is None:
+        return failed.original
+    with storage.open_input(failed.original_uri) as opened:
+        return opened.file.read()
+
+
 def request(claim: Claim, row: Operation) -> Request:
     """The claim as inputs of an operation. Raises `bad_message` naming the input, or `audio_too_large`."""
     for name in claim.inputs:

@@ -21,6 +21,8 @@ REJOIN_S = 1.0
 FETCH_BYTES, PARTITION_BYTES = 16 << 20, 1 << 20
 MOST_RECORDS = 1 << 30
 """kafka-python 3.0.12 takes a paused partition up again only if no fetch of it was given out in part: so each is, whole."""
+AT_LETTERS = 500
+"""Brokers take 4 kB of metadata."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +42,31 @@ class Message:
 
 
 class Mark(NamedTuple):
-    """What stands beside a committed offset while messages from there to before `to` are worked, for the `tries`-th time."""
+    """What stands beside a committed offset while messages from there to before `to` are worked, for the `tries`-th time.
+
+    `out` is the id of the OUT that the group drains into and `at` its URL: no other answers the group's messages.
+    """
 
     to: int = 0
     tries: int = 0
+    out: str = ""
+    at: str = ""
 
     def encode(self) -> str:
-        return json.dumps({"wavemill": 1, "to": self.to, "tries": self.tries}) if self.tries else ""
+        if not (self.tries or self.out):
+            return ""
+        tries = {"to": self.to, "tries": self.tries} if self.tries else {}
+        bound = {"out": self.out, "at": self.at[:AT_LETTERS]} if self.out else {}
+        return json.dumps({"wavemill": 1, **tries, **bound})
 
     @staticmethod
     def decode(metadata: str | None) -> Mark:
         """The mark in a committed offset's metadata; none in what others wrote there."""
         try:
             found = json.loads(metadata or "{}")
-            return Mark(int(found["to"]), int(found["tries"])) if found.get("wavemill") == 1 else Mark()
+            if found.get("wavemill") != 1:
+                return Mark()
+            return Mark(int(found.get("to", 0)), int(found.get("tries", 0)), str(found.get("out", "")), str(found.get("at", "")))
         except (ValueError, TypeError, KeyError, AttributeError):
             return Mark()
 
@@ -135,6 +148,26 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
     def beginning(self, partition: TopicPartition) -> int:
         """The first offset that is still there. Raises KafkaError."""
         return int(self.consumer.beginning_offsets([partition])[partition])
+
+    def end(self, partition: TopicPartition) -> int:
+        """The offset before which all is committed or aborted. Raises KafkaError."""
+        return int(self.consumer.end_offsets([partition])[partition])
+
+    def home(self, number: int) -> TopicPartition:
+        return TopicPartition(self.topic, number)
+
+    def numbers(self) -> list[int]:
+        """The topic's partitions."""
+        return sorted(self.consumer.partitions_for_topic(self.topic) or ())
+
+    def take(self, partition: TopicPartition, offset: int) -> None:
+        """Read this partition and no other, from `offset`, as no member of the group."""
+        self.consumer.assign([partition])
+        self.consumer.seek(partition, offset)
+
+    def position(self, partition: TopicPartition) -> int:
+        """The offset of what `poll` gives next. Raises KafkaError."""
+        return int(self.consumer.position(partition))
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self.consumer.seek(partition, offset)

@@ -16,10 +16,11 @@ from typing import Literal
 
 import pyarrow as pa
 
-from sources import folder, manifest, text
+from sources import folder, manifest, text, topic
 from transforms import storage
 from transforms.errors import WavemillError
 from transforms.operations import Operation
+from transforms.records import KAFKA
 
 MANIFESTS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet")
 
@@ -33,10 +34,14 @@ class Source:
     base: str
     rows: Iterator[pa.RecordBatch]
     listing: list[storage.Entry] = field(default_factory=list)
+    claims: bool = False
+    """Whether rows are those of messages (`sources.topic`): options together, a version for each input, a code where refused."""
 
 
 def open_source(url: str, operation: Operation, split: Literal["line", "paragraph", "file"], scratch: Path, own: str = "") -> Source:
     """Open a manifest, a text (`-` is standard input), or a folder or glob of audio, without what lies under `own`.
+
+    Of a topic, the messages that a drain stored under `own`.
 
     Raises `bad_usage`.
     """
@@ -47,6 +52,9 @@ def open_source(url: str, operation: Operation, split: Literal["line", "paragrap
             with path.open("wb") as file:
                 shutil.copyfileobj(sys.stdin.buffer, file)
             return Source("-", _digest(path), os.getcwd(), text.read(path, name, split))
+        if url.startswith(KAFKA):
+            path = _local(f"{own}{topic.MESSAGES}", scratch, ".messages")
+            return Source(url, _digest(path), "", topic.rows(path), claims=True)
         url = storage.canonical(url)
         suffix = os.path.splitext(url)[1].lower()
         magic = folder.storage_has_magic(url)

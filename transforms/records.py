@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
     from transforms.options import Options
 
+KAFKA = "kafka://"
+"""What the URL of a topic begins with."""
+
 
 @dataclass(frozen=True, slots=True)
 class Input:

@@ -15,11 +15,12 @@ from typing import Any, Protocol
 from pipelines.batch import plan as plans, publish as publishing, snapshot as snapshots, supervise
 from pipelines.batch.lease import Lease, require_free, shard_name
 from pipelines.batch.room import Job
+from pipelines.batch.summary import describe_codes
 from pipelines.spec import PipelineSpec
 from pipelines.supervised import Control
 from sinks import parts
 from transforms import pull
-from transforms.errors import WavemillError
+from transforms.errors import WavemillError, kind
 from transforms.scratch import temporary_folder
 from transforms.settings import Settings
 from transforms.storage import Store
@@ -60,6 +61,15 @@ class Summary:
 def run(spec: PipelineSpec, settings: Settings, progress: Progress, control: Control, take_over: bool = False) -> Summary:
     """Run, or go on with, a spec. Raises `WavemillError` of kinds usage and system; item failures are in the summary."""
     spec.parse_options(spec.new_engine())
+    if spec.drains:
+        from pipelines.batch import drain
+
+        return drain.drain(spec, settings, progress, control, take_over)
+    return run_into(spec, settings, progress, control, take_over)
+
+
+def run_into(spec: PipelineSpec, settings: Settings, progress: Progress, control: Control, take_over: bool = False) -> Summary:
+    """As `run`, of a SOURCE that is no topic, or of the messages of one that OUT holds already."""
     store = Store(spec.out, settings.storage_patience_s)
     if not spec.shard:
         _refuse_shards(store, settings)
@@ -185,13 +195,17 @@ def _conclude(spec: PipelineSpec, store: Store, tally: _Tally, control: Control,
         deaths=tally.deaths,
     )
     out = store.url
+    # of a topic nothing is left behind: its offsets move over what is published
+    unsettled = counts.missing + (sum(n for code, n in counts.failed.items() if kind(code) != "item") if spec.drains else 0)
     if control.reason == "fail_fast":
         summary.state, summary.exit_code, summary.next = "stopped", 1, f"look at the failures: wavemill status {out}"
-    elif counts.missing and control.reason:
+    elif unsettled and control.reason:
         summary.state, summary.exit_code = "interrupted", 143 if control.reason == "SIGTERM" else 130
         summary.next = "the same command again goes on where this stopped"
-    elif counts.missing:
-        raise WavemillError("incomplete", f"{counts.missing} of {counts.rows} rows have no outcome; run the same command again")
+    elif unsettled:
+        what = "messages have no result and no failure of their own" if spec.drains else "rows have no outcome"
+        why = f" ({describe_codes(counts.failed)} failed)" if counts.failed else ""
+        raise WavemillError("incomplete", f"{unsettled} of {counts.rows} {what}{why}; run the same command again")
     else:
         if not spec.shard:
             publishing.publish(store)

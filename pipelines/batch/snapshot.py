@@ -92,11 +92,12 @@ def take(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, scr
     if not rows:
         raise WavemillError("bad_usage", f"{spec.source} holds no rows", "source")
     known = [name for (name,) in con.execute("SELECT DISTINCT unnest(json_keys(j)) FROM source_rows ORDER BY 1").fetchall()]
-    option_names = list(engine.Options.model_fields)
+    option_names = [] if source.claims else list(engine.Options.model_fields)
     columns = {name: spec.columns.get(name, name) for name in option_names}
     options = [name for name in option_names if columns[name] in known and columns[name] not in spec.row.inputs]
     snapshot = Snapshot(rows, {}, source.version, [columns[name] for name in options])
-    _columns(snapshot, spec, known, option_names)
+    if not source.claims:
+        _columns(snapshot, spec, known, option_names)
     for name, column in spec.columns.items():
         if column not in known:
             raise WavemillError(
@@ -104,7 +105,7 @@ def take(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, scr
             )
         if name not in (*option_names, *spec.row.inputs, "id"):
             raise WavemillError("bad_usage", f"--columns {name}={column}: {name!r} is no input or option of {spec.operation}", "columns")
-    _stage(con, spec, [columns[name] for name in options])
+    _stage(con, spec, [columns[name] for name in options], source.claims)
     _resolve_options(con, spec, engine, options, snapshot)
     for name, kind in spec.row.inputs.items():
         if kind == "audio":
@@ -149,19 +150,29 @@ def _columns(snapshot: Snapshot, spec: PipelineSpec, known: Iterable[str], optio
             snapshot.warnings.append(f"column {column!r} is carried, not used{close}")
 
 
-def _stage(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, option_columns: list[str]) -> None:
-    """Pull id, inputs and the raw options out of each row."""
+def _stage(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, option_columns: list[str], claims: bool) -> None:
+    """Pull id, inputs with their versions and the raw options out of each row, or the code and reason of its refusal."""
     parts = []
-    for name in spec.row.inputs:
+    for name, kind in spec.row.inputs.items():
         found = ", ".join(f"j->>{_path(column)}" for column in _input_columns(spec, name))
         parts.append(f"coalesce({found}) AS in_{name}")
+        if kind == "audio":
+            version = "NULL::VARCHAR"
+            if claims:
+                version = f"nullif(j->'$.versions'->>{_path(name)}, '')"
+            elif name == spec.row.main_input:
+                version = f"coalesce('{storage.SHA256}' || nullif(j->>'$.sha256', ''), nullif(trim(j->>'$.etag', '\"'), ''))"
+            parts.append(f"{version} AS given_{name}")
+    refused = "coalesce(j->>'$.refused', 'bad_message')" if claims else "'bad_row'"
     raw = f"to_json(json_extract(j, [{', '.join(_path(c) for c in option_columns)}]))::VARCHAR" if option_columns else "'[]'"
+    if claims:
+        raw = "(j->'$.options')::VARCHAR"
     ident = f"j->>{_path(spec.columns.get('id', 'id'))}"
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE staged AS
         SELECT index, coalesce(nullif({ident}, ''), 'r' || index) AS id, row AS input, {", ".join(parts)}, {raw} AS raw,
                CASE WHEN isfinite(TRY_CAST(j->>'$.duration_s' AS DOUBLE)) THEN greatest(0, TRY_CAST(j->>'$.duration_s' AS DOUBLE)) END AS duration_s,
-               coalesce('{storage.SHA256}' || nullif(j->>'$.sha256', ''), nullif(trim(j->>'$.etag', '"'), '')) AS given_version,
+               {refused} AS refused,
                CASE WHEN problem IS NOT NULL THEN problem WHEN j IS NULL THEN 'the row is not a JSON object: ' || left(row, 80) END AS problem
         FROM source_rows
     """)
@@ -172,7 +183,8 @@ def _resolve_options(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine:
     """Judge each distinct set of row options once: its canonical JSON and key prefix, or the failure of its rows."""
     resolved: dict[str, list[str | None]] = {name: [] for name in ("raw", "prefix", "options", "code", "detail")}
     for (raw,) in con.execute("SELECT DISTINCT raw FROM staged WHERE problem IS NULL").fetchall():
-        given = {name: value for name, value in zip(names, json.loads(raw), strict=True) if value is not None}
+        found = json.loads(raw)
+        given = found if isinstance(found, dict) else {name: value for name, value in zip(names, found, strict=True) if value is not None}
         entry: dict[str, str | None] = {"raw": raw}
         try:
             options = engine.Options.parse({**spec.options, **given})
@@ -209,7 +221,7 @@ def _versions(con: duckdb.DuckDBPyConnection, name: str, base: str, listing: lis
     if not listing:
         folders = con.execute(f"""
             SELECT DISTINCT regexp_replace(in_{name}, '/[^/]*$', '') FROM staged
-            WHERE in_{name} IS NOT NULL AND given_version IS NULL AND NOT starts_with(in_{name}, 'http')
+            WHERE in_{name} IS NOT NULL AND given_{name} IS NULL AND NOT starts_with(in_{name}, 'http')
         """).fetchall()
         for (url,) in folders:
             try:
@@ -240,7 +252,7 @@ def _look(con: duckdb.DuckDBPyConnection, name: str, listed: set[str]) -> list[s
         except WavemillError:
             return None
 
-    asked = con.execute(f"SELECT DISTINCT in_{name} FROM staged WHERE in_{name} IS NOT NULL AND given_version IS NULL").fetchall()
+    asked = con.execute(f"SELECT DISTINCT in_{name} FROM staged WHERE in_{name} IS NOT NULL AND given_{name} IS NULL").fetchall()
     with ThreadPoolExecutor(storage.BATCH) as pool:
         return [found for found in pool.map(ask, [url for (url,) in asked if url not in listed]) if found]
 
@@ -281,7 +293,7 @@ def _finish(con: duckdb.DuckDBPyConnection, row: Operation) -> None:
             )
             inputs.append(f"in_{name}")
         else:
-            version = f"coalesce({'given_version, ' if name == row.main_input else ''}l_{name}.version, '')"
+            version = f"coalesce(given_{name}, l_{name}.version, '')"
             value, kind_name = f"in_{name} || chr(31) || {version}", "uri"
             inputs.append(f"in_{name}, {version} AS in_{name}_version")
             joins.append(f"LEFT JOIN listing_{name} l_{name} ON l_{name}.uri = in_{name}")
@@ -297,7 +309,7 @@ def _finish(con: duckdb.DuckDBPyConnection, row: Operation) -> None:
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE keyed AS
         SELECT index, id, input, {", ".join(inputs)}, options, {weight} AS weight,
-               CASE WHEN problem IS NOT NULL THEN 'bad_row' WHEN ({") OR (".join(missing)}) THEN 'bad_row' ELSE r.code END AS code,
+               CASE WHEN problem IS NOT NULL THEN refused WHEN ({") OR (".join(missing)}) THEN 'bad_row' ELSE r.code END AS code,
                CASE WHEN problem IS NOT NULL THEN problem {" ".join(f"WHEN {lacks} THEN {sql.literal(why)}" for lacks, why in missing.items())} ELSE r.detail END AS detail,
                sha256(concat_ws(chr(31), {", ".join(fields)})) AS key
         FROM staged LEFT JOIN resolved r USING (raw) {" ".join(joins)}

@@ -1,0 +1,63 @@
+"""What a drain writes to a topic: for each message of a range the reply that a stream would give."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from pipelines.batch import publish as publishing, snapshot as snapshots
+from pipelines.spec import PipelineSpec
+from sinks import blobs, parts, replies
+from sinks.kafka import Record
+from sources import topic
+from sources.kafka import Message
+from sources.topic import Topic
+from transforms.records import Failure, Item
+from transforms.storage import Store
+
+ROWS = 256
+BLOCK_RECORDS, BLOCK_BYTES = 500, 4 << 20
+"""Most of one transaction."""
+
+Answer = tuple[Message, Record]
+
+
+def answers(spec: PipelineSpec, out: Topic, store: Store, scratch: Path) -> Iterator[Answer]:
+    """The messages of a published range in order, each with its reply; long originals and fields are written to `store`."""
+    (path,) = store.fetch([topic.MESSAGES], scratch)
+    with snapshots.connect(scratch) as con:
+        publishing.open_outcomes(con, store, scratch)
+        columns = "id, key, status, outputs, duration_s, text, language, code, detail, fields, input"
+        rows = (row for batch in con.sql(f"SELECT {columns} FROM outcomes ORDER BY index").to_arrow_reader(ROWS) for row in batch.to_pylist())
+        source = Topic.parse(spec.source, "source").name
+        for message, row in zip(topic.messages(path, source), rows, strict=True):
+            yield message, _reply(spec, out, store, message, row)
+
+
+def _reply(spec: PipelineSpec, out: Topic, store: Store, message: Message, row: dict[str, Any]) -> Record:
+    place = replies.Place(topic=message.topic, partition=message.partition, offset=message.offset)
+    name = json.loads(row["input"]).get("claim") or (row["id"] if row["key"] else "")
+    outcome = parts.decode({**row, "outputs": [{**one, "uri": blobs.within(one["uri"])} for one in row["outputs"] or ()]})
+    if isinstance(outcome, Failure):
+        value = replies.failed(place, name, row["key"] or "", spec.operation, spec.engine_name, outcome, message.value, store)
+        return Record(out.failures, message.key, value, message.headers)
+    item = Item(row["key"], name, spec.operation, spec.engine_name, spec.new_engine().Options(), {})
+    return Record(out.name, message.key, replies.done(place, item, outcome, store), message.headers)
+
+
+def blocks(answered: Iterable[Answer]) -> Iterator[tuple[list[Record], dict[int, int]]]:
+    """The records of one transaction after another, each with the offsets behind them."""
+    records: list[Record] = []
+    moved: dict[int, int] = {}
+    held = 0
+    for message, record in answered:
+        records.append(record)
+        moved[message.partition] = message.offset + 1
+        held += len(record.value)
+        if len(records) >= BLOCK_RECORDS or held > BLOCK_BYTES:
+            yield records, moved
+            records, moved, held = [], {}, 0
+    if records:
+        yield records, moved
