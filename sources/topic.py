@@ -7,7 +7,6 @@ is a source like any other, however often a run goes on with it, and whatever Ka
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -60,7 +59,9 @@ class Topic:
             if name != wanted:
                 raise WavemillError("bad_usage", f"{url}: no such field {name!r}{near(name, [wanted])}", field)
         if not given.netloc or given.path.strip("/"):
-            raise WavemillError("bad_usage", f"{url}: must be kafka://TOPIC?{wanted}=NAME; KAFKA_BOOTSTRAP_SERVERS names the brokers", field)
+            raise WavemillError(
+                "bad_usage", f"{url}: must be kafka://TOPIC?{wanted}=NAME; KAFKA_BOOTSTRAP_SERVERS names the brokers", field
+            )
         if field == "source" and not query.get("group"):
             raise WavemillError("bad_usage", f"{url}: whose offsets? give kafka://{given.netloc}?group=NAME", field)
         return Topic(given.netloc, query.get("group", ""), query.get("failures") or given.netloc)
@@ -196,9 +197,3 @@ def messages(path: Path, topic: str) -> Iterator[Message]:
             for row in batch.to_pylist():
                 headers = tuple((one["name"], one["value"]) for one in row["headers"])
                 yield Message(topic, row["partition"], row["offset"], row["key"], row["value"], headers)
-
-
-def brokers() -> dict[str, str]:
-    """What the environment says of brokers, as Kafka's own tools call it."""
-    found = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-    return {"brokers": found} if found else {}

@@ -65,6 +65,12 @@ class KafkaAccess(BaseSettings):
     poll_interval_s: float = Field(300.0, ge=2, description="and so has one whose loop stands still for so long")
     ssl_check_hostname: bool = Field(True, description="whether a broker's certificate must name its host")
 
+    @staticmethod
+    def here() -> KafkaAccess:
+        """As the environment says; `KAFKA_BOOTSTRAP_SERVERS`, which Kafka's other programs know, names the brokers too."""
+        found = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+        return KafkaAccess(brokers=found) if found else KafkaAccess()
+
     def client(self) -> dict[str, Any]:
         """What every Kafka client takes to connect."""
         given = self.model_dump(exclude={"brokers", "sasl_plain_password", "session_s", "poll_interval_s"})

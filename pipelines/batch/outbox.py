@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pipelines.batch import publish as publishing, snapshot as snapshots
+from pipelines.batch.group import Answer
 from pipelines.spec import PipelineSpec
 from sinks import blobs, parts, replies
 from sinks.kafka import Record
@@ -18,10 +19,6 @@ from transforms.records import Failure, Item
 from transforms.storage import Store
 
 ROWS = 256
-BLOCK_RECORDS, BLOCK_BYTES = 500, 4 << 20
-"""Most of one transaction."""
-
-Answer = tuple[Message, Record]
 
 
 def answers(spec: PipelineSpec, out: Topic, store: Store, scratch: Path) -> Iterator[Answer]:
@@ -30,7 +27,9 @@ def answers(spec: PipelineSpec, out: Topic, store: Store, scratch: Path) -> Iter
     with snapshots.connect(scratch) as con:
         publishing.open_outcomes(con, store, scratch)
         columns = "id, key, status, outputs, duration_s, text, language, code, detail, fields, input"
-        rows = (row for batch in con.sql(f"SELECT {columns} FROM outcomes ORDER BY index").to_arrow_reader(ROWS) for row in batch.to_pylist())
+        rows = (
+            row for batch in con.sql(f"SELECT {columns} FROM outcomes ORDER BY index").to_arrow_reader(ROWS) for row in batch.to_pylist()
+        )
         source = Topic.parse(spec.source, "source").name
         for message, row in zip(topic.messages(path, source), rows, strict=True):
             yield message, _reply(spec, out, store, message, row)
@@ -45,19 +44,3 @@ def _reply(spec: PipelineSpec, out: Topic, store: Store, message: Message, row: 
         return Record(out.failures, message.key, value, message.headers)
     item = Item(row["key"], name, spec.operation, spec.engine_name, spec.new_engine().Options(), {})
     return Record(out.name, message.key, replies.done(place, item, outcome, store), message.headers)
-
-
-def blocks(answered: Iterable[Answer]) -> Iterator[tuple[list[Record], dict[int, int]]]:
-    """The records of one transaction after another, each with the offsets behind them."""
-    records: list[Record] = []
-    moved: dict[int, int] = {}
-    held = 0
-    for message, record in answered:
-        records.append(record)
-        moved[message.partition] = message.offset + 1
-        held += len(record.value)
-        if len(records) >= BLOCK_RECORDS or held > BLOCK_BYTES:
-            yield records, moved
-            records, moved, held = [], {}, 0
-    if records:
-        yield records, moved

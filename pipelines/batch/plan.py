@@ -10,7 +10,7 @@ from typing import Any
 
 import duckdb
 
-from pipelines.batch import snapshot as snapshots, units
+from pipelines.batch import ranges, snapshot as snapshots, units
 from pipelines.spec import PipelineSpec
 from sinks import parts
 from transforms import sql
@@ -55,7 +55,8 @@ def require_stored(store: Store) -> dict[str, Any]:
     """The stored plan. Raises `bad_usage` where no run ever was."""
     stored = read_stored(store) or _first_shard(store)
     if stored is None:
-        raise WavemillError("bad_usage", f"{store.url} is no OUT of wavemill: there is no {PLAN}", "out")
+        why = "its ranges are, under ranges/" if store.exists(ranges.ROOT) else f"there is no {PLAN}"
+        raise WavemillError("bad_usage", f"{store.url} is no OUT of wavemill: {why}", "out")
     return stored
 
 

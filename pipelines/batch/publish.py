@@ -36,6 +36,11 @@ class Counts:
     def failures(self) -> int:
         return sum(self.failed.values())
 
+    def plus(self, other: Counts) -> Counts:
+        """Of both together."""
+        failed = {code: self.failed.get(code, 0) + other.failed.get(code, 0) for code in sorted({*self.failed, *other.failed})}
+        return Counts(self.rows + other.rows, self.done + other.done, self.missing + other.missing, failed, self.audio_s + other.audio_s)
+
 
 def published_rows(store: Store) -> int:
     """Rows of the published manifest; 0 where there is none."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from transforms.command_line import format_bytes, format_time
+from transforms.records import KAFKA
 
 if TYPE_CHECKING:
     from pipelines.batch.plan import Plan
@@ -40,7 +41,7 @@ def describe_run(summary: Summary) -> Lines:
         yield "slowest", ", ".join(f"{name} ({format_time(seconds)})" for seconds, name in summary.slowest[:3])
     if summary.deaths:
         yield "deaths", f"the pipeline process died {summary.deaths} times and was started again"
-    yield "where", f"{summary.out}/manifest.parquet" if summary.published else summary.out
+    yield "where", f"{summary.out}/manifest.parquet" if summary.published and not summary.out.startswith(KAFKA) else summary.out
     if summary.next:
         yield "next", summary.next
 
@@ -84,6 +85,8 @@ def describe_plan(plan: Plan, settings: Settings) -> Lines:
 def describe_status(status: Status) -> Lines:
     counts = status.counts
     yield "what", f"{status.operation} with {status.engine} from {status.source}"
+    if status.ranges:
+        yield "ranges", f"{status.ranges}, the last of them {'not finished' if status.unfinished else 'finished'}"
     yield "done", f"{counts.done} of {counts.rows} rows"
     yield "failed", describe_codes(counts.failed)
     yield "missing", str(counts.missing)
@@ -98,8 +101,10 @@ def describe_status(status: Status) -> Lines:
     yield "published", f"{status.published_rows} rows" if status.published_rows else "no"
     if status.holders:
         return
-    if counts.missing:
+    if counts.missing or status.unfinished:
         yield "next", "the same `wavemill run` again goes on from here"
+    elif status.ranges:
+        yield "next", f"wavemill run {status.operation} '{status.source}' answers what has come since"
     elif not status.published_rows:
         yield "next", f"wavemill publish {status.out}"
     elif counts.failures:

@@ -179,6 +179,10 @@ class Worker:
             return
         except ValueError:
             return  # it has been taken away meanwhile
+        if committed.mark.out:
+            raise WavemillError(
+                "bad_usage", f"the group {self.spec.group} is drained into {committed.mark.at}; give another group", "group"
+            )
         self.partitions[home] = Partition(home, first, committed.mark, committed.mark)
         if committed.mark.tries:
             self.say(f"partition {home.partition}: {committed.mark.tries} workers ended over messages {first} to {committed.mark.to - 1}")
