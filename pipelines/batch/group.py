@@ -40,7 +40,7 @@ class Group:
         self.source, self.out, self.store, self.id, self.access = source, out, store, id, access
         self.wait = {"bootstrap_timeout_ms": round(WAIT_S * 1000)}
         with self.answering():
-            self.reader = TopicReader(access.client(), source.name, source.group, topic.BLOCK_MESSAGES, **self.wait)
+            self.reader = TopicReader(access.client(), source.name, source.group, **self.wait)
         written = (out.name, out.failures) if out else ()
         with self.answering():
             missing = self.reader.missing(sorted({source.name, *written}))
