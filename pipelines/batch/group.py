@@ -15,7 +15,6 @@ from kafka.errors import KafkaError
 from pipelines.batch.ranges import Range
 from pipelines.supervised import Control
 from sinks.kafka import Record, Transactions
-from sources import topic
 from sources.kafka import Committed, Mark, Message, TopicReader
 from sources.topic import Span, Topic
 from transforms.errors import WavemillError

@@ -20,7 +20,7 @@ from transforms.operations import OPERATIONS
 from transforms.storage import Store
 
 pytest.importorskip("kafka", reason="the extra kafka is not installed")
-from sources.kafka import Mark, Message  # noqa: E402  (needs Kafka's client)
+from sources.kafka import Mark, Message
 
 SPEAK, CLONE, HEAR = OPERATIONS["synthesize"], OPERATIONS["clone"], OPERATIONS["transcribe"]
 

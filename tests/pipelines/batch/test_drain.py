@@ -47,7 +47,13 @@ class Drained(Stream):
         return self.folder / "out"
 
     def spec(self, to_topic: bool = False, **fields: Any) -> PipelineSpec:
-        given = {"operation": "synthesize", "source": self.source, "engine": "echo", "out": str(self.root), "max_failures": "100%"}
+        given: dict[str, Any] = {
+            "operation": "synthesize",
+            "source": self.source,
+            "engine": "echo",
+            "out": str(self.root),
+            "max_failures": "100%",
+        }
         if to_topic:
             given |= {"out": f"kafka://{self.output}?failures={self.failures}", "work": str(self.root)}
         if fields.get("operation", "synthesize") == "synthesize":
@@ -111,7 +117,7 @@ def test_a_drain_publishes_a_row_for_every_message_and_the_next_one_goes_on_behi
 
 
 def test_what_is_no_claim_and_what_cannot_be_done_are_failures_that_a_drain_moves_past(topic: Drained) -> None:
-    bad = {
+    bad: dict[str, list[bytes | None]] = {
         "bad_message": [b"\xff", None, b'{"version": 2, "inputs": {"text": "x"}}', b'{"version": 1, "inputs": {"text": "\\u0000"}}'],
         "engine_error": [claim("please fail", fail_on="fail")],
         "unknown_voice": [claim("hello", voice="nobody")],
@@ -221,6 +227,7 @@ def test_a_group_is_drained_into_one_out(topic: Drained) -> None:
     assert not list(other.rglob("*.json"))
     with pytest.raises(WavemillError, match="group"):
         topic.drain(source=f"kafka://{topic.input}?group=another")
+    topic.send([claim("for nobody else")])
     worker = topic.start()
     assert worker.wait(60) == 2 and str(topic.root) in topic.log(worker)
 
