@@ -24,12 +24,13 @@ from pipelines.spec import PipelineSpec
 from pipelines.supervised import Control
 from sources.topic import Span, Topic
 from tests.pipelines.batch.conftest import SETTINGS, Heard
-from tests.pipelines.stream.conftest import WAVEMILL, Stream, claim, doubled
 from transforms.errors import WavemillError
 from transforms.settings import KafkaAccess
 from transforms.storage import Store
 
 kafka = pytest.importorskip("kafka", reason="the extra kafka is not installed")
+from benchmarks.measure import ENVIRONMENT, WAVEMILL  # noqa: E402  (needs Kafka's client)
+from benchmarks.topics import Stream, claim, doubled  # noqa: E402
 from pipelines.batch.group import Answer, Group  # noqa: E402  (needs Kafka's client)
 from sinks.kafka import Record  # noqa: E402
 from sources.kafka import Message  # noqa: E402
@@ -316,7 +317,14 @@ def test_whenever_it_is_killed_each_message_gets_one_outcome_and_offsets_never_r
     while topic.offsets() != topic.ends():
         began_s = time.monotonic()
         with open(topic.folder / "drain.log", "ab") as log:
-            running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            running = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=ENVIRONMENT | {"KAFKA_BOOTSTRAP_SERVERS": topic.servers},
+            )
         try:
             running.wait(chance.uniform(0.3, 1.1) * (took_s or 12.0) if kills < 10 else 300.0)
             assert running.returncode == 0, (topic.folder / "drain.log").read_text()
