@@ -24,12 +24,13 @@ from pipelines.spec import PipelineSpec
 from pipelines.supervised import Control
 from sources.topic import Span, Topic
 from tests.pipelines.batch.conftest import SETTINGS, Heard
-from tests.pipelines.stream.conftest import WAVEMILL, Stream, claim, doubled
 from transforms.errors import WavemillError
 from transforms.settings import KafkaAccess
 from transforms.storage import Store
 
 kafka = pytest.importorskip("kafka", reason="the extra kafka is not installed")
+from benchmarks.measure import ENVIRONMENT, WAVEMILL  # noqa: E402  (needs Kafka's client)
+from benchmarks.topics import Stream, claim, doubled  # noqa: E402
 from pipelines.batch.group import Answer, Group  # noqa: E402  (needs Kafka's client)
 from sinks.kafka import Record  # noqa: E402
 from sources.kafka import Message  # noqa: E402
@@ -310,13 +311,20 @@ def test_whenever_it_is_killed_each_message_gets_one_outcome_and_offsets_never_r
         ["-o", f"kafka://{topic.output}?failures={topic.failures}", "--work", str(topic.root)] if to_topic else ["-o", str(topic.root)]
     )
     options = [f"-O{pair}" for pair in ("format=wav", "normalize=false", "piece_s=0.05")]
-    flags = ["--no-pull", "--quiet", "--unit-items", "10", "--max-failures", "100%", "--limit", "90"]
+    flags = ["--no-pull", "--quiet", "--unit-items", "10", "--max-failures", "100%", "--limit", "40"]
     command = [*WAVEMILL, "run", "synthesize", topic.source, "-e", "echo", *options, *place_of_out, *flags]
     kills = took_s = 0.0
-    while topic.offsets() != topic.ends():
+    while kills < 5 or late or topic.offsets() != topic.ends():
         began_s = time.monotonic()
         with open(topic.folder / "drain.log", "ab") as log:
-            running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
+            running = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env=ENVIRONMENT | {"KAFKA_BOOTSTRAP_SERVERS": topic.servers},
+            )
         try:
             running.wait(chance.uniform(0.3, 1.1) * (took_s or 12.0) if kills < 10 else 300.0)
             assert running.returncode == 0, (topic.folder / "drain.log").read_text()
