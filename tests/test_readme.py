@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+import wavemill
 from transforms import codec, loudness
 
 ROOT = Path(__file__).parent.parent
@@ -39,11 +42,37 @@ def test_every_block_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
         elif block.startswith("make"):
             assert {line.split()[1] for line in block.splitlines()} <= TARGETS
         else:
-            type_in([line for line in block.splitlines() if line.startswith("wavemill")], tmp_path)
+            typed = [line for line in block.splitlines() if line.startswith("wavemill")]
+            type_in([line for line in typed if not line.startswith("wavemill stream")], tmp_path)
     assert "hello there" in (tmp_path / "hello.srt").read_text().lower()
     assert len(list((tmp_path / "out" / "files").iterdir())) == 22
     story = codec.decode(tmp_path / "out" / "story.mp3", None, None, 3600.0)
     assert loudness.measure(story).lufs == pytest.approx(-16, abs=0.5)
+
+
+@pytest.mark.slow
+def test_the_stream_of_the_readme_answers_a_message(kafka_server: str, tmp_path: Path) -> None:
+    pytest.importorskip("kafka", reason="the extra kafka is not installed")
+    from benchmarks.topics import Stream
+
+    (line,) = (line for block in BLOCKS for line in block.splitlines() if line.startswith("wavemill stream"))
+    (tmp_path / "call.mp3").write_bytes(wavemill.synthesize("Hello there, how are you today?", voice="af_bella").data)
+    topics = Stream(kafka_server, f"readme-{os.getpid()}", tmp_path)
+    here = {"calls": topics.input, "texts": topics.output, "failed": topics.failures, "asr": topics.group}
+    here |= {"s3://bucket/texts/": str(tmp_path / "texts"), "kafka:9092": kafka_server}
+    assert set(here) <= set(shlex.split(line))
+    command = [sys.executable, "-c", "import wavemill; wavemill.main()", *(here.get(word, word) for word in shlex.split(line)[1:])]
+    topics.send([json.dumps({"version": 1, "inputs": {"audio": str(tmp_path / "call.mp3")}}).encode()])
+    with (tmp_path / "log").open("wb") as log:
+        worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    try:
+        (reply,) = topics.replies(1)
+        assert (reply["status"], reply["topic"]) == ("done", topics.output), (tmp_path / "log").read_text()
+        assert "hello" in reply["fields"]["text"].lower()
+        worker.terminate()
+        assert worker.wait(60) == 0
+    finally:
+        worker.kill()
 
 
 @pytest.mark.slow
