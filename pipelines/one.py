@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from itertools import chain, islice
 from typing import Any, cast
@@ -65,7 +65,7 @@ def run_items(
 
 def stream_speech(
     engine_name: str, options: Options, inputs: Mapping[str, Input], settings: Settings, on_bytes: OnBytes | None = None
-) -> Iterator[bytes]:
+) -> Generator[bytes, None, None]:
     """Synthesized speech as parts of a file, the first as soon as the first sentence is spoken. Raises what the item fails with.
 
     The samples are those of `run_items`. Raises `bad_usage` for options that cannot be met before all is spoken.
@@ -145,4 +145,6 @@ def check_options(row: Operation, engine: Engine, options: Options) -> None:
     try:
         engine.check(Item("", "", row.name, engine.name, options, {}))
     except WavemillError as error:
+        if error.kind in ("system", "transient"):
+            raise
         raise WavemillError("bad_usage", error.detail, error.field) from None

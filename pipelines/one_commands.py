@@ -6,7 +6,8 @@ import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -76,6 +77,8 @@ def _act(row: Operation, params: dict[str, Any]) -> None:
         except WavemillError as error:
             raise WavemillError("bad_usage", error.detail, error.field) from None
         if params.get("stream"):
+            if params["as_json"]:
+                raise click.UsageError("--json tells of a result when it is there; it does not go with --stream")
             _stream(engine, options, inputs[0], wanted[0], settings, params["quiet"])
         else:
             _work(row, engine, options, names, inputs, wanted, settings, params["quiet"], params["as_json"])
@@ -89,10 +92,12 @@ def _stream(engine: str, options: Options, inputs: dict[str, Input], target: Tar
     path = target.path or STDOUT
     if path != STDOUT and not is_local(path):
         raise click.UsageError(f"{path}: only a file of this machine, or standard output, can grow while it is spoken")
-    with _shown(quiet) as (_, on_bytes), click.open_file(path, "wb") as out:
-        for part in stream_speech(engine, options, inputs, settings, on_bytes):
-            out.write(part)
-            out.flush()
+    with _shown(quiet) as (_, on_bytes), closing(stream_speech(engine, options, inputs, settings, on_bytes)) as parts:
+        first = next(parts)  # what is refused leaves a file that is there as it is
+        with click.open_file(path, "wb") as out:
+            for part in chain([first], parts):
+                out.write(part)
+                out.flush()
 
 
 def _targets(row: Operation, names: list[str], output: str | None, values: dict[str, Any], model: type[Options]) -> list[Target]:

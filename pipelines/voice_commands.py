@@ -62,7 +62,12 @@ def _every(engine: str | None) -> list[dict[str, Any]]:
     stock = dict.fromkeys(voice for name in names for voice in table.stock(name).values())
     found = [(v.id, v.engine, v.language, v.gender, v.name) for v in stock]
     if set(names) & set(table.KOKORO):
-        found += [(v.id, "kokoro", _language(v), v.gender, v.name or "fitted") for v in library().all()]
+        for id in library().ids():
+            try:
+                v = library().find(id)
+                found.append((v.id, "kokoro", _language(v), v.gender, v.name or "fitted"))
+            except WavemillError as error:
+                say(f"{id}: {error.detail}")
     return [dict(zip(("id", "engine", "language", "gender", "name"), (*row[:3], row[3] or "-", row[4]), strict=True)) for row in found]
 
 

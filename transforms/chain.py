@@ -26,9 +26,13 @@ from transforms.records import Audio, Failure, Input, Item, Result, Work
 def _mapping(value: Any) -> Any:
     if isinstance(value, str):
         try:
-            return json.loads(value or "{}")
+            value = json.loads(value or "{}")
         except ValueError:
             raise ValueError("not a mapping; write its parts one by one, as tts.engine=piper") from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError("not a mapping; write its parts one by one, as tts.engine=piper")
     return value
 
 
@@ -42,7 +46,7 @@ class Staged(BaseOptions):
     @classmethod
     def takes(cls, name: str) -> bool:
         stage, dot, inner = name.partition(".")
-        return super().takes(stage) and (not dot or bool(inner))
+        return super().takes(stage) and (not dot or (bool(inner) and cls.model_fields[stage].annotation == dict[str, Any]))
 
     @model_validator(mode="before")
     @classmethod
@@ -53,7 +57,7 @@ class Staged(BaseOptions):
         for name, value in values.items():
             stage, dot, inner = name.partition(".")
             if dot:
-                folded[stage] = {**_mapping(folded.get(stage) or {}), inner: value}
+                folded[stage] = {**_mapping(folded.get(stage)), inner: value}
             elif isinstance(folded.get(name), dict):
                 folded[name] = {**_mapping(value), **folded[name]}
             else:
@@ -76,6 +80,8 @@ class Stage:
 def stage(operation_name: str, given: Mapping[str, Any], **wanted: Any) -> Stage:
     """A stage by what the user gave, over what the chain wants. Raises `model_unavailable` and `bad_option`."""
     row = operation(operation_name)
+    if not isinstance(given.get("engine") or "", str):
+        raise WavemillError("bad_option", f"{given['engine']!r} is no engine's name", "engine")
     values = {name: value for name, value in wanted.items() if value is not None}
     values |= {name: value for name, value in given.items() if name != "engine"}
     engine = engine_class(row.name, given.get("engine") or row.default_engine)()

@@ -52,9 +52,14 @@ class Options(convert_voice.Options):
     )
 
 
+def in_own_voice(options: Any) -> bool:
+    """Whether no other voice is named."""
+    return not (options.voice or options.tts.get("voice"))
+
+
 def split(item: Item, inputs: Mapping[str, str | Audio], engine: Engine) -> list[Piece]:
     """As `revoice.split`, in its own voice where no other is named."""
-    return revoice.split(item, inputs, engine, own_voice=not item.options.voice)  # type: ignore[attr-defined]
+    return revoice.split(item, inputs, engine, own_voice=in_own_voice(item.options))
 
 
 def paced(segments: Sequence[Mapping[str, Any]], total_s: float, preset: Preset) -> tuple[list[dict[str, Any]], float]:

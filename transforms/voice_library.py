@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import re
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from transforms.errors import WavemillError
 from transforms.settings import Settings
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 PACK_SHAPE = (510, 1, 256)
 """A pack of Kokoro: a style for each length in tokens."""
+REMEMBERED = 1000
+"""Records that a process keeps in memory."""
 _ID = re.compile(r"(emb|uv)_[0-9a-f]{12,32}")
 
 
@@ -49,7 +52,7 @@ class Saved(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    id: str
+    id: str = Field(pattern=_ID.pattern + "$")
     made_of: str
     method: str
     similarity: float
@@ -57,7 +60,7 @@ class Saved(BaseModel):
     name: str = ""
     language: str | None = None
     gender: Literal["female", "male", ""] = ""
-    sha256: str = ""
+    sha256: str = Field("", pattern="^([0-9a-f]{64})?$")
     embedding: tuple[float, ...] = ()
     consent: Consent | None = None
 
@@ -70,7 +73,6 @@ class Library:
 
         self._store = Store(url, patience_s)
         self._known: dict[str, Saved] = {}
-        self._packs: dict[str, np.ndarray] = {}
 
     def get(self, id: str) -> Saved | None:
         """A voice, or None where the library does not have it. Raises `unknown_voice` for a file that is not a voice's."""
@@ -79,9 +81,15 @@ class Library:
             if data is None:
                 return None
             try:
-                self._known[id] = Saved.model_validate_json(data)
+                found = Saved.model_validate_json(data)
             except ValidationError as error:
                 raise WavemillError("unknown_voice", f"{self._store.path(id)}.json does not hold a voice: {error}", "voice") from None
+            if found.id != id:
+                raise WavemillError("unknown_voice", f"{self._store.path(id)}.json holds the voice {found.id}", "voice")
+            self._known[id] = found
+            if len(self._known) > REMEMBERED:
+                self._known.pop(next(iter(self._known)))
+            return found
         return self._known.get(id)
 
     def find(self, id: str) -> Saved:
@@ -97,13 +105,12 @@ class Library:
 
         import numpy as np
 
-        if id not in self._packs:
-            name = _pack_of(self.find(id).sha256)
-            data = self._store.read(name) or b""
-            if _pack_of(sha256(data).hexdigest()) != name:
-                raise WavemillError("unknown_voice", f"{self._store.path(name)} is not the pack of {id}; remove the voice", "voice")
-            self._packs[id] = np.frombuffer(data, "<f4").reshape(PACK_SHAPE)
-        return self._packs[id]
+        name = _pack_of(self.find(id).sha256)
+        data = self._store.read(name) or b""
+        if _pack_of(sha256(data).hexdigest()) != name:
+            self._known.pop(id, None)
+            raise WavemillError("unknown_voice", f"{id} was removed, or {self._store.path(name)} is not its pack", "voice")
+        return np.frombuffer(data, "<f4").reshape(PACK_SHAPE)
 
     def add_fitted(self, id: str, pack: np.ndarray, **facts: Any) -> Saved:
         """Keep a fitted voice; one that is there already stays."""
@@ -130,18 +137,36 @@ class Library:
         self._store.create(f"{saved.id}.json", saved.model_dump_json(exclude_defaults=True).encode())
         return self.find(saved.id)
 
+    def ids(self) -> list[str]:
+        """The id of every voice, in order, also of one whose record is broken."""
+        names = (entry.url.removesuffix(".json") for entry in self._store.entries("") if entry.url.endswith(".json"))
+        return sorted(filter(is_saved, names))
+
     def all(self) -> Iterator[Saved]:
-        """Every voice, in the order of their ids."""
-        for entry in sorted(self._store.entries(""), key=lambda entry: entry.url):
-            if entry.url.endswith(".json") and is_saved(entry.url.removesuffix(".json")):
-                yield self.find(entry.url.removesuffix(".json"))
+        """Every voice that can be read, in the order of their ids."""
+        for id in self.ids():
+            with suppress(WavemillError):
+                yield self.find(id)
 
     def remove(self, id: str) -> None:
-        """Forget a voice, its pack and its consent. Raises `unknown_voice`."""
+        """Forget a voice, its pack and its consent, and what it alone was made of.
+
+        Raises `unknown_voice`, and `bad_usage` for a fitted voice that a saved one is made of.
+        """
         saved = self.find(id)
-        self._store.remove([f"{id}.json", f"previews/{id}.mp3", *([_pack_of(saved.sha256)] if saved.sha256 else [])])
-        self._known.pop(id, None)
-        self._packs.pop(id, None)
+        others = [other for other in self.all() if other.id != id]
+        users = [other.id for other in others if id in other.made_of]
+        if users:
+            raise WavemillError("bad_usage", f"{', '.join(users)} is made of {id}; remove that first", "voice")
+        self._remove(saved)
+        if is_saved(saved.made_of) and not any(saved.made_of in other.made_of for other in others):
+            made_of = self.get(saved.made_of)
+            if made_of:
+                self._remove(made_of)
+
+    def _remove(self, saved: Saved) -> None:
+        self._store.remove([f"{saved.id}.json", f"previews/{saved.id}.mp3", *([_pack_of(saved.sha256)] if saved.sha256 else [])])
+        self._known.pop(saved.id, None)
 
     def preview(self, id: str) -> bytes | None:
         """A voice's preview, where it has been spoken."""

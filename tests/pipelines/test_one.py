@@ -299,3 +299,10 @@ def test_an_option_of_a_stage_is_set_by_its_dotted_name(here: Path, pair: str, s
     answer = call(*planning, "-O", pair)
     assert answer.exit_code == 2
     assert says in answer.stderr.replace("has such an option", "no such option")
+
+
+@pytest.mark.parametrize("flags", [("--loudness", "-16"), ("--format", "m4a"), ("-O", "fail_on=Hello"), ("--json",)])
+def test_a_stream_that_is_refused_leaves_the_file_that_is_there(here: Path, flags: tuple[str, ...]) -> None:
+    (here / "keep.mp3").write_bytes(b"precious")
+    assert call("synthesize", "Hello.", "-e", "echo", "--stream", "-o", "keep.mp3", *flags).exit_code != 0
+    assert (here / "keep.mp3").read_bytes() == b"precious"

@@ -58,3 +58,40 @@ def test_clone_takes_no_voice_beside_its_reference() -> None:
     with pytest.raises(WavemillError) as caught:
         cls().check(Item("", "", "clone", "kokoro", cls.Options(voice="af_bella"), {}))  # type: ignore[call-arg]
     assert (caught.value.code, caught.value.field) == ("bad_option", "voice")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"tts": 5, "tts.engine": "piper"},
+        {"tts": "[1]", "tts.engine": "piper"},
+        {"tts": {"engine": ["x"]}},
+        {"tts": {"engine": 5}},
+        {"tts": [1]},
+    ],
+)
+def test_a_stage_that_is_no_mapping_or_no_engine_is_a_bad_option(given: dict[str, object]) -> None:
+    with pytest.raises(WavemillError) as caught:
+        CONVERT().check(Item("", "", "convert_voice", "cascade", CONVERT.Options.parse(given), {}))
+    assert caught.value.code == "bad_option"
+
+
+def test_nothing_in_the_place_of_a_stage_says_nothing_of_it() -> None:
+    assert CONVERT.Options.parse({"tts.engine": "piper", "tts": None}) == CONVERT.Options.parse({"tts.engine": "piper"})
+    assert CONVERT.Options.parse({"tts.engine": "piper"}).takes("tts.speed")
+    assert not CONVERT.Options.takes("language.name")
+
+
+@pytest.mark.parametrize(("operation", "more"), [("restyle", {}), ("translate", {"preserve_voice": True})])
+def test_a_voice_of_a_recording_is_not_asked_of_an_engine_that_has_its_own(operation: str, more: dict[str, object]) -> None:
+    cls = engine_class(operation, "cascade")
+    options = cls.Options.parse({"tts.engine": "piper", **more})
+    with pytest.raises(WavemillError) as caught:
+        cls().check(Item("", "", operation, "cascade", options, {}))
+    assert caught.value.code == "bad_option"
+
+
+def test_what_the_user_says_of_the_pitch_stands_above_the_mood() -> None:
+    cls = engine_class("restyle", "cascade")
+    _, speak = cls().stages(cls.Options.parse({"emotion": "happy", "tts.pitch_range": 0}))  # type: ignore[attr-defined]
+    assert (speak.options.pitch, speak.options.pitch_range) == (1.0, 0)

@@ -116,3 +116,24 @@ def test_the_identity_of_a_fitted_voice_is_its_pack(tmp_path_factory: pytest.Tem
             voice_library.library().add_fitted(FITTED, pack(seed), made_of="af_bella", **FACTS)
             digests.append(voices.pack_digest("kokoro", voices.resolve("kokoro", FITTED)))
     assert (digests[0] == digests[1]) == (one == other)
+
+
+def test_with_a_saved_voice_goes_what_it_alone_was_made_of_and_nothing_that_others_need(here: Library) -> None:
+    here.add_fitted(FITTED, pack(), made_of="af_bella", **FACTS)
+    one, other = (here.save("me", name=name, made_of=FITTED, **FACTS) for name in ("one", "other"))
+    assert code(here.remove, FITTED) == "bad_usage"
+    here.remove(one.id)
+    assert here.get(FITTED)
+    here.remove(other.id)
+    assert (here.ids(), here.get(FITTED)) == ([], None)
+
+
+def test_a_record_of_another_voice_or_another_place_is_none(here: Library, tmp_path: Path) -> None:
+    here.add_fitted(FITTED, pack(), made_of="af_bella", **FACTS)
+    record = (tmp_path / "voices" / f"{FITTED}.json").read_text()
+    moved = "emb_ffffffffffffffffffffffff"
+    (tmp_path / "voices" / f"{moved}.json").write_text(record)
+    assert code(here.find, moved) == "unknown_voice"
+    (tmp_path / "voices" / f"{FITTED}.json").write_text(record.replace('"sha256":"', '"sha256":"../../'))
+    assert code(Library(str(tmp_path / "voices")).find, FITTED) == "unknown_voice"
+    assert [voice.id for voice in Library(str(tmp_path / "voices")).all()] == []

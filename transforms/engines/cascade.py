@@ -42,7 +42,9 @@ class Cascade(Chain):
 
     def say(self, stage: Stage, piece: Piece, voice: str, language: str | None) -> revoice.Say:
         """A voice that speaks a text at a rate."""
-        options = stage.options.model_copy(update={"voice": voice, "language": language, "sentence_pause": 0.12, "paragraph_pause": 0.0})
+        wanted = {"language": language, "sentence_pause": 0.12, "paragraph_pause": 0.0}
+        wanted = {name: value for name, value in wanted.items() if name not in piece.options.tts}
+        options = stage.options.model_copy(update={**wanted, "voice": voice})
 
         def say(text: str, rate: float) -> Audio:
             update = {"speed": max(0.5, min(2.0, options.speed * rate))}  # type: ignore[attr-defined]
@@ -95,6 +97,14 @@ class ByKokoro(Cascade):
     def check(self, item: Item) -> None:
         how(item.options)
         super().check(item)
+        *_, speak = self.stages(item.options)
+        if ("target" in item.inputs or self.speaks_own_voice(item.options)) and speak.engine.name not in voices.KOKORO:
+            detail = f"{speak.engine.name} speaks in no voice of a recording; leave tts.engine out, or name a voice"
+            raise WavemillError("bad_option", detail, "tts")
+
+    def speaks_own_voice(self, options: Any) -> bool:
+        """Whether the recording's own voice speaks where no target is given."""
+        return False
 
     def load(self, place: Place) -> None:
         super().load(place)
@@ -105,8 +115,8 @@ class ByKokoro(Cascade):
         options = piece.options
         target = piece.inputs.get("target")
         if not isinstance(target, Audio):
-            lent = {"provenance": PROVENANCE} if voices.of_recording(options.voice) else {}
-            return options.voice, {"voice": options.voice, **lent}
+            voice = options.voice or options.tts.get("voice", "")
+            return voice, {"voice": voice, **({"provenance": PROVENANCE} if voices.of_recording(voice) else {})}
         fitted = self._fitter.voice(target, options)
         return fitted.voice, {**fitted.fields, "provenance": PROVENANCE}
 
@@ -134,8 +144,10 @@ class Restyling(Cascade):
         hear, speak = super().stages(options)
         yield hear
         wanted, (_, semitones, range, *_) = speak.options, restyle.PRESETS[options.emotion]  # type: ignore[attr-defined]
-        if moves_pitch(speak) and "pitch" not in options.tts:  # type: ignore[attr-defined]
-            wanted = wanted.model_copy(update={"pitch": semitones, "pitch_range": range})
+        if moves_pitch(speak):
+            moved = {"pitch": semitones, "pitch_range": range}
+            given = options.tts  # type: ignore[attr-defined]
+            wanted = wanted.model_copy(update={name: value for name, value in moved.items() if name not in given})
         yield dataclasses.replace(speak, options=wanted)
 
     def told(self, options: Any, heard: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -151,6 +163,9 @@ class Restyling(Cascade):
 
 class Restyle(Restyling, ByKokoro):
     version = 3
+
+    def speaks_own_voice(self, options: Any) -> bool:
+        return restyle.in_own_voice(options)
 
     class Options(Fitting, restyle.Options):
         pass
@@ -176,6 +191,9 @@ class Translate(ByKokoro):
         super().check(item)
         if item.options.preserve_voice and item.options.voice:  # type: ignore[attr-defined]
             raise WavemillError("bad_option", "preserve_voice is the source's own voice; leave voice out", "preserve_voice")
+
+    def speaks_own_voice(self, options: Any) -> bool:
+        return bool(options.preserve_voice)
 
     def check_stage(self, stage: Stage, item: Item) -> None:
         source, to = item.options.language, item.options.to  # type: ignore[attr-defined]

@@ -42,7 +42,8 @@ class VoiceChat(Chain):
             if not said:
                 raise WavemillError("empty_text", "nothing is said in the audio", "audio")
         told = self.work(answer, piece.seed, {"text": said})
-        options = speak.options.model_copy(update={"language": language})
+        options = speak.options.model_copy(update={} if "language" in piece.options.tts else {"language": language})
         spoken = self.work(dataclasses.replace(speak, options=options), piece.seed, {"text": told.fields["text"]})
-        fields = {"text": told.fields["text"], "source_text": said, "language": language, "voice": piece.options.voice}
+        fields = {"text": told.fields["text"], "source_text": said, "language": language}
+        fields |= {name: spoken.fields[name] for name in ("provenance", "watermark") if name in spoken.fields}
         return Result(fields, {"audio": spoken.outputs["audio"]})

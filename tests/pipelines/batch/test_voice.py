@@ -141,6 +141,14 @@ def test_an_input_that_may_be_left_out_changes_who_an_item_is(runner: Runner) ->
     assert (plan.rows, plan.refused, sum(ref.rows for ref in plan.refs)) == (3, {"bad_row": 1}, 2)
 
 
+def test_a_row_whose_stage_has_no_such_engine_costs_itself(runner: Runner) -> None:
+    from pipelines.batch import plan as plans
+
+    runner.write([{"audio": "a.wav", "voice": "af_bella", "tts.engine": "pipr"}, {"audio": "a.wav", "voice": "af_bella"}])
+    plan = plans.make(runner.spec(operation="convert_voice", engine="cascade"), SETTINGS, runner.store, runner.folder)
+    assert (plan.rows, plan.refused) == (2, {"bad_option": 1})
+
+
 @pytest.mark.slow
 def test_spanish_speech_becomes_english_speech_of_the_same_length(runner: Runner) -> None:
     cls = engine_class("synthesize", "kokoro")
