@@ -30,7 +30,7 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Library:
     return library()
 
 
-def test_voices_are_found_by_engine_language_and_gender() -> None:
+def test_voices_are_found_by_engine_language_and_gender(saved: Library) -> None:
     assert len(facts("voices", "--engine", "kokoro")) == len(facts("voices", "--engine", "kokoro-torch")) == 54
     british = facts("voices", "--language", "en_GB", "--gender", "female")
     assert [row["id"] for row in british] == ["bf_alice", "bf_emma", "bf_isabella", "bf_lily"]
@@ -62,7 +62,7 @@ def test_a_voice_is_not_saved_without_consent(saved: Library, tmp_path: Path) ->
     assert list(saved.all()) == []
 
 
-def test_a_preview_of_nobody_says_who_there_is() -> None:
+def test_a_preview_of_nobody_says_who_there_is(saved: Library) -> None:
     answer = call("voices", "preview", "af_bela", "-o", "a.mp3")
     assert answer.exit_code == 1
     assert "af_bella" in answer.stderr
