@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     from pipelines.batch.run import Summary
     from pipelines.spec import PipelineSpec
-    from transforms.options import Options
     from transforms.records import Encoded, Input, Result
     from transforms.settings import Settings
 
@@ -158,17 +157,10 @@ def transcribe(path: str | Path, engine: str = "", settings: Settings | None = N
 
 
 def _one(name: str, engine: str, values: dict[str, Any], inputs: dict[str, Input], settings: Settings | None) -> Result:
-    from pipelines.one import run_items
+    from pipelines.one import run_one
     from transforms.command_line import new_settings
-    from transforms.engine import engine_class
-    from transforms.records import Failure
 
-    engine = engine or OPERATIONS[name].default_engine
-    options: Options = engine_class(name, engine).Options.parse(values)
-    (outcome,) = run_items(name, engine, options, [inputs], settings or new_settings())
-    if isinstance(outcome, Failure):
-        raise WavemillError(outcome.code, outcome.detail, outcome.field)
-    return outcome
+    return run_one(name, engine or OPERATIONS[name].default_engine, values, inputs, settings or new_settings())
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def run_items(
     """
     row = operation(operation_name)
     engine = engine_class(row.name, engine_name)()
-    check_options(row, engine, options)
+    steps.check_options(engine, options)
     shared = identity.prefix(engine, options)
     items = [Item(identity.key(shared, given), str(index), row.name, engine.name, options, given) for index, given in enumerate(inputs)]
     threads = settings.workers if engine.parallel == "threads" else 1
@@ -63,6 +63,19 @@ def run_items(
             engine.close()  # after the pool has ended: no thread is in it any more
 
 
+def run_one(operation_name: str, engine_name: str, values: dict[str, Any], inputs: Mapping[str, Input], settings: Settings) -> Result:
+    """The result of one item, its outputs `Encoded`. Raises what the item fails with, and as `run_items`."""
+    options = engine_class(operation_name, engine_name).Options.parse(values)
+    (outcome,) = run_items(operation_name, engine_name, options, [inputs], settings)
+    return _succeeded(outcome)
+
+
+def _succeeded(outcome: Outcome) -> Result:
+    if isinstance(outcome, Failure):
+        raise WavemillError(outcome.code, outcome.detail, outcome.field)
+    return outcome
+
+
 def stream_speech(
     engine_name: str, options: Options, inputs: Mapping[str, Input], settings: Settings, on_bytes: OnBytes | None = None
 ) -> Generator[bytes, None, None]:
@@ -72,7 +85,7 @@ def stream_speech(
     """
     row = operation("synthesize")
     engine = engine_class(row.name, engine_name)()
-    check_options(row, engine, options)
+    steps.check_options(engine, options)
     if getattr(options, "loudness", None) is not None:
         raise WavemillError("bad_usage", "loudness is measured over the whole; it cannot be set while it is spoken", "loudness")
     item = Item(identity.key(identity.prefix(engine, options), inputs), "0", row.name, engine.name, options, inputs)
@@ -120,10 +133,9 @@ def _spoken(engine: Engine, item: Item, piece: Piece, stop: threading.Event) -> 
 
 
 def _payload(flow: steps.Flow) -> Any:
+    """What a step made of the one item in `flow`. Raises its failure."""
     (done,) = flow
-    if isinstance(done, Failure):
-        raise WavemillError(done.code, done.detail, done.field)
-    return done.payload
+    return done.payload if isinstance(done, Work) else _succeeded(done)
 
 
 def _finish(
@@ -138,13 +150,3 @@ def _finish(
     flow = steps.encode(steps.join(flow, row, engine))
     for work in flow:
         yield work if isinstance(work, Failure) else work.payload
-
-
-def check_options(row: Operation, engine: Engine, options: Options) -> None:
-    """Refuse an unknown voice or language before anything is read. Raises `bad_usage`."""
-    try:
-        engine.check(Item("", "", row.name, engine.name, options, {}))
-    except WavemillError as error:
-        if error.kind in ("system", "transient"):
-            raise
-        raise WavemillError("bad_usage", error.detail, error.field) from None

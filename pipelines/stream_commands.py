@@ -90,10 +90,10 @@ def stream_command(name: str) -> click.Command:
     row = operation(name)
 
     def act(**params: Any) -> None:
-        from pipelines.one import check_options
         from pipelines.stream.spec import StreamSpec
         from pipelines.supervised import Control
         from transforms.settings import KafkaAccess
+        from transforms.steps import check_options
 
         spec = StreamSpec(
             operation=row.name,
@@ -115,9 +115,10 @@ def stream_command(name: str) -> click.Command:
             raise click.UsageError(f"--input {spec.input} is also written to")
         engine = spec.new_engine()
         try:
-            check_options(row, engine, engine.Options.parse(dict(spec.options)))
+            options = engine.Options.parse(dict(spec.options))
         except WavemillError as error:
             raise WavemillError("bad_usage", error.detail, error.field) from None
+        check_options(engine, options)
         try:
             import kafka  # noqa: F401
         except ImportError:

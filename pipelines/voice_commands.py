@@ -12,6 +12,7 @@ from transforms.errors import WavemillError
 
 if TYPE_CHECKING:
     from transforms.voice_library import Saved
+    from transforms.voices import Voice
 
 PREVIEW = {
     "de": "Guten Tag. So klingt diese Stimme.",
@@ -60,15 +61,19 @@ def _every(engine: str | None) -> list[dict[str, Any]]:
         engine_class("synthesize", engine)
     names = [engine] if engine else list(engines("synthesize"))
     stock = dict.fromkeys(voice for name in names for voice in table.stock(name).values())
-    found = [(v.id, v.engine, v.language, v.gender, v.name) for v in stock]
+    found = [_facts(v, v.engine, v.language, v.name) for v in stock]
     if set(names) & set(table.KOKORO):
         for id in library().ids():
             try:
-                v = library().find(id)
-                found.append((v.id, "kokoro", _language(v), v.gender, v.name or "fitted"))
+                saved = library().find(id)
+                found.append(_facts(saved, "kokoro", _language(saved), saved.name or "fitted"))
             except WavemillError as error:
                 say(f"{id}: {error.detail}")
-    return [dict(zip(("id", "engine", "language", "gender", "name"), (*row[:3], row[3] or "-", row[4]), strict=True)) for row in found]
+    return found
+
+
+def _facts(voice: Voice | Saved, engine: str, language: str, name: str) -> dict[str, Any]:
+    return {"id": voice.id, "engine": engine, "language": language, "gender": voice.gender or "-", "name": name}
 
 
 def _language(saved: Saved) -> str:
@@ -98,10 +103,9 @@ def save(reference: str, name: str, consent: str, language: str | None, gender: 
       wavemill voices save me.wav --name "My voice" --consent "me, on the phone"
       wavemill synthesize "Hello" --voice uv_0123456789ab -o hello.mp3
     """
-    from pipelines.one import run_items
+    from pipelines.one import run_one
     from transforms import phonemes
-    from transforms.engine import engine_class
-    from transforms.records import Failure, Input
+    from transforms.records import Input
     from transforms.storage import canonical
     from transforms.voice_library import library
 
@@ -109,10 +113,7 @@ def save(reference: str, name: str, consent: str, language: str | None, gender: 
     phonemes.letter(language, "a")
     if not consent.strip():
         raise click.UsageError("--consent says who agreed, and how")
-    options = engine_class("embed", "kokoro").Options.parse({"method": method})
-    (told,) = run_items("embed", "kokoro", options, [{"audio": Input("uri", canonical(reference))}], settings)
-    if isinstance(told, Failure):
-        raise WavemillError(told.code, told.detail, told.field)
+    told = run_one("embed", "kokoro", {"method": method}, {"audio": Input("uri", canonical(reference))}, settings)
     facts = {"made_of": told.fields["voice"], "method": told.fields["method"], "similarity": told.fields["similarity"]}
     saved = library().save(consent, name=name, language=language, gender=gender or "", **facts)
     click.echo(saved.id)
@@ -152,10 +153,9 @@ def preview(id: str, output: str) -> None:
 
 def spoken_preview(id: str, settings: Any) -> bytes:
     """The preview of a voice, as MP3. Raises `unknown_voice`."""
-    from pipelines.one import run_items
-    from transforms.engine import engine_class
+    from pipelines.one import run_one
     from transforms.errors import near
-    from transforms.records import Failure, Input
+    from transforms.records import Input
     from transforms.voice_library import library
 
     known = {facts["id"]: facts for facts in _every(None)}
@@ -164,11 +164,8 @@ def spoken_preview(id: str, settings: Any) -> bytes:
     data = library().preview(id)
     if data is None:
         engine, language = known[id]["engine"], known[id]["language"]
-        options = engine_class("synthesize", engine).Options.parse({"voice": id, "language": language})
-        text = PREVIEW.get(language.partition("-")[0], PREVIEW["en"])
-        (told,) = run_items("synthesize", engine, options, [{"text": Input("text", text)}], settings)
-        if isinstance(told, Failure):
-            raise WavemillError(told.code, told.detail, told.field)
+        text = Input("text", PREVIEW.get(language.partition("-")[0], PREVIEW["en"]))
+        told = run_one("synthesize", engine, {"voice": id, "language": language}, {"text": text}, settings)
         data = told.outputs["audio"].data
         library().keep_preview(id, data)
     return data

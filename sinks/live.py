@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from transforms import live
+from transforms.schemas import Strict, published
 
 
-class Heard(BaseModel):
+class Heard(Strict):
     """A stretch of a session's speech. A final text stands for good; a partial one until the session's next message."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Literal[1] = 1
     session: str
@@ -27,7 +26,7 @@ class Heard(BaseModel):
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of what is heard, as `live.schema.json` publishes it."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Heard.model_json_schema(), "title": "wavemill live, version 1"}
+    return published(Heard.model_json_schema(), "live")
 
 
 def encode(session: str, message: live.Message, language: str | None) -> bytes:

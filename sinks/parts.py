@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 
 from transforms import sql
 from transforms.records import Failure, Item, Outcome, Result, Stored
+from transforms.schemas import plain
 from transforms.storage import Store
 
 OUTPUT = pa.struct(
@@ -73,7 +73,7 @@ def encode(items: Sequence[Item], outcomes: Sequence[Outcome], seconds: Sequence
             row["outputs"] = outputs
             if row["duration_s"] is None and outputs:
                 row["duration_s"] = outputs[0]["duration_s"]
-            row["fields"] = _to_json(fields) if fields else None
+            row["fields"] = json.dumps(plain(fields), ensure_ascii=False, sort_keys=True) if fields else None
         rows.append(row)
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), buffer, compression="zstd", write_statistics=False)
@@ -91,12 +91,6 @@ def decode(row: Mapping[str, Any]) -> Outcome:
     if first and first.duration_s is not None and first.duration_s == fields.get("duration_s"):
         del fields["duration_s"]
     return Result(fields, outputs)
-
-
-def _to_json(fields: dict[str, object]) -> str:
-    """JSON that any reader takes: it has no infinity, which is what the loudness of silence is."""
-    known = {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in fields.items()}
-    return json.dumps(known, ensure_ascii=False, sort_keys=True)
 
 
 def view(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> list[str]:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter
+from pydantic import Base64Bytes, Field, JsonValue, TypeAdapter
 
 from transforms.records import Failure, Item, Result, Stored
+from transforms.schemas import Strict, plain, published
 from transforms.storage import Store
 
 ORIGINAL_BYTES = 256 << 10
@@ -20,11 +19,7 @@ REPLY_BYTES = 900_000
 """Most bytes of a message of ours; brokers take a megabyte unless told otherwise."""
 
 
-class _Message(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Place(_Message):
+class Place(Strict):
     """Where the message stood that this answers: no two outcomes answer the same."""
 
     topic: str
@@ -32,7 +27,7 @@ class Place(_Message):
     offset: int
 
 
-class Output(_Message):
+class Output(Strict):
     name: str
     uri: str
     format: str
@@ -41,7 +36,7 @@ class Output(_Message):
     duration_s: float | None
 
 
-class Done(_Message):
+class Done(Strict):
     """A result. `fields` may stand in the output of that name when they are too long for a message."""
 
     version: Literal[1] = 1
@@ -55,7 +50,7 @@ class Done(_Message):
     outputs: list[Output]
 
 
-class Failed(_Message):
+class Failed(Strict):
     """An item that cannot be done, or a message that is no claim. The original is here in base64, or in a blob when it is long."""
 
     version: Literal[1] = 1
@@ -78,12 +73,12 @@ REPLY: TypeAdapter[Done | Failed] = TypeAdapter(Reply)
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of an outcome's message, as `reply.schema.json` publishes it."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **REPLY.json_schema(), "title": "wavemill reply, version 1"}
+    return published(REPLY.json_schema(), "reply")
 
 
 def done(place: Place, item: Item, result: Result, store: Store) -> bytes:
     """The message of a result whose outputs are `Stored`; URIs are absolute."""
-    fields = {name: _plain(value) for name, value in result.fields.items()}
+    fields = {name: plain(value) for name, value in result.fields.items()}
     outputs = [_output(stored, store) for stored in result.outputs.values()]
 
     def encode(fields: dict[str, JsonValue], outputs: list[Output]) -> bytes:
@@ -129,12 +124,3 @@ def _output(stored: Stored, store: Store) -> Output:
     return Output(
         name=stored.name, uri=store.path(stored.uri), format=stored.format, bytes=stored.bytes, sha256=stored.sha256, duration_s=stored.duration_s
     )  # fmt: skip
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has: no infinity, which is what the loudness of silence is."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(name): _plain(one) for name, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list | tuple) else value

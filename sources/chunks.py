@@ -5,26 +5,23 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Base64Bytes, Field, ValidationError
 
 from sources.claims import INLINE_BYTES, broken
-from transforms import codec, live
-from transforms.blocks import resample
+from transforms import codec, live, wav
+from transforms.blocks import Block, gather, resample
 from transforms.errors import WavemillError
+from transforms.schemas import Strict, published
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ChunkAudio(_Strict):
+class ChunkAudio(Strict):
     """PCM where `rate_hz` is given: mono, 16 bits, little-endian. Else a whole small file of any format, such as Opus in Ogg."""
 
     data: Base64Bytes = Field(description=f"in base64, at most {INLINE_BYTES} bytes and {live.MOST_CHUNK_S:g} s of them")
     rate_hz: int | None = Field(None, ge=4000, le=192_000, description="of PCM")
 
 
-class ChunkMessage(_Strict):
+class ChunkMessage(Strict):
     """A stretch of a session's audio. All of a session have the session's name as their key, so that one partition has them all."""
 
     version: Literal[1] = Field(description="of this schema")
@@ -36,11 +33,7 @@ class ChunkMessage(_Strict):
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a chunk, as `chunk.schema.json` publishes it."""
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        **ChunkMessage.model_json_schema(),
-        "title": "wavemill chunk, version 1",
-    }
+    return published(ChunkMessage.model_json_schema(), "chunk")
 
 
 def parse(value: bytes | None) -> ChunkMessage:
@@ -59,8 +52,7 @@ def samples_of(chunk: ChunkMessage) -> np.ndarray:
     if len(data) > INLINE_BYTES:
         raise WavemillError("audio_too_large", f"{len(data)} bytes, more than {INLINE_BYTES}", "audio")
     if rate_hz is None:
-        mono = codec.decode(data, live.RATE_HZ, 1, live.MOST_CHUNK_S).samples[0]
-        return _as_integers(mono)
+        return _as_integers(codec.decode(data, live.RATE_HZ, 1, live.MOST_CHUNK_S).samples)
     if len(data) % 2:
         raise WavemillError("bad_audio", f"{len(data)} bytes are no whole number of 16-bit samples", "audio")
     pcm = np.frombuffer(data, "<i2")
@@ -69,10 +61,8 @@ def samples_of(chunk: ChunkMessage) -> np.ndarray:
     if rate_hz == live.RATE_HZ:
         return pcm.astype(np.int16)
     block = pcm[None].astype(np.float32) / 32768
-    blocks = [part[0] for part in resample([block], rate_hz, live.RATE_HZ, 1)] if len(pcm) else []
-    return _as_integers(np.concatenate(blocks)) if blocks else np.zeros(0, np.int16)
+    return _as_integers(gather(resample([block], rate_hz, live.RATE_HZ, 1), live.RATE_HZ, 1).samples)
 
 
-def _as_integers(samples: np.ndarray) -> np.ndarray:
-    integers: np.ndarray = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
-    return integers
+def _as_integers(block: Block) -> np.ndarray:
+    return wav.to_int16(block)[:, 0].astype(np.int16)

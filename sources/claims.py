@@ -7,42 +7,37 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import Base64Bytes, BaseModel, Field, JsonValue, ValidationError
 
 from transforms import storage
 from transforms.errors import WavemillError, near
 from transforms.operations import Operation
 from transforms.records import Input
+from transforms.schemas import Strict, published
 
 INLINE_BYTES = 512 << 10
 """Most audio in a message; brokers take a megabyte unless told otherwise, and base64 is a third longer."""
 INLINE = "memory://wavemill-inline/"
 """Where inline audio stands while it is worked: named by its digest, so that equal audio is one input."""
-
-
 CHARS_A_SECOND = 15.0
 BYTES_A_SECOND = 16_000.0
 UNKNOWN_S = 30.0
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class TextInput(_Strict):
+class TextInput(Strict):
     text: str
 
 
-class Reference(_Strict):
+class Reference(Strict):
     uri: str = Field(min_length=1, description="absolute path or URL")
     version: str = Field("", description="ETag, or sha256:HEX; what is found must be of this version")
 
 
-class Inline(_Strict):
+class Inline(Strict):
     data: Base64Bytes = Field(description=f"the file's bytes in base64, at most {INLINE_BYTES} of them")
 
 
-class Claim(_Strict):
+class Claim(Strict):
     """One thing to do. A plain string is the text of a text input, the URI of an audio input."""
 
     version: Literal[1] = Field(description="of this schema")
@@ -64,7 +59,7 @@ class Request:
 
 def schema() -> dict[str, Any]:
     """The JSON Schema of a claim, as `claim.schema.json` publishes it."""
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Claim.model_json_schema(), "title": "wavemill claim, version 1"}
+    return published(Claim.model_json_schema(), "claim")
 
 
 def parse(value: bytes | None) -> Claim:

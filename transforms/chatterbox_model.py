@@ -75,6 +75,11 @@ class Chatterboxes:
         self._mark: Any = None
         self._voices: OrderedDict[tuple[str, str], Any] = OrderedDict()
 
+    @property
+    def device(self) -> str:
+        """Where the models are."""
+        return self._place.device
+
     def close(self) -> None:
         self._opened.clear()
         self._voices.clear()

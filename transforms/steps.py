@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, TypeVar, cast
 from transforms.engine import Engine
 from transforms.errors import WavemillError, is_full, is_out_of_memory, temporary_full
 from transforms.operations import Operation
-from transforms.options import AudioOptions
-from transforms.records import Audio, Failure, Outcome, Piece, Result, Work
+from transforms.options import AudioOptions, Options
+from transforms.records import Audio, Failure, Item, Outcome, Piece, Result, Work
 from transforms.settings import Settings
 
 Flow = list[Work | Failure]
@@ -66,6 +66,16 @@ def each(works: Iterable[Work | Failure], act: Callable[[Work], Any], pool: Exec
         return work if isinstance(work, Failure) else _or_failure(lambda one: Work(one.item, act(one)), work)
 
     return list(pool.map(one, works)) if pool else [one(work) for work in works]
+
+
+def check_options(engine: Engine, options: Options) -> None:
+    """Refuse options that can work for no item, such as an unknown voice. Raises `bad_usage`, and errors of the system."""
+    try:
+        engine.check(Item("", "", engine.operation, engine.name, options, {}))
+    except WavemillError as error:
+        if error.kind in ("system", "transient"):
+            raise
+        raise WavemillError("bad_usage", error.detail, error.field) from None
 
 
 def check(works: Flow, operation: Operation, engine: Engine, settings: Settings) -> Flow:

@@ -15,6 +15,7 @@ from sinks.kafka import Record
 from sources import topic
 from sources.kafka import Message
 from sources.topic import Topic
+from transforms.options import Options
 from transforms.records import Failure, Item
 from transforms.storage import Store
 
@@ -42,5 +43,5 @@ def _reply(spec: PipelineSpec, out: Topic, store: Store, message: Message, row: 
     if isinstance(outcome, Failure):
         value = replies.failed(place, name, row["key"] or "", spec.operation, spec.engine_name, outcome, message.value, store)
         return Record(out.failures, message.key, value, message.headers)
-    item = Item(row["key"], name, spec.operation, spec.engine_name, spec.new_engine().Options(), {})
+    item = Item(row["key"], name, spec.operation, spec.engine_name, Options(), {})
     return Record(out.name, message.key, replies.done(place, item, outcome, store), message.headers)

@@ -13,7 +13,7 @@ import duckdb
 from pipelines.batch import ranges, snapshot as snapshots, units
 from pipelines.spec import PipelineSpec
 from sinks import parts
-from transforms import sql
+from transforms import sql, steps
 from transforms.errors import WavemillError
 from transforms.settings import Settings
 from transforms.storage import Store
@@ -72,7 +72,7 @@ def make(spec: PipelineSpec, settings: Settings, store: Store, scratch: Path, dr
     """
     engine = spec.new_engine()
     options = spec.parse_options(engine)
-    _check_run_options(spec, engine, options)
+    steps.check_options(engine, options)
     stored = read_stored(store, plan_name(spec.shard))
     before = stored or read_stored(store) or _first_shard(store)
     if before and before["spec"]["operation"] != spec.operation:
@@ -101,15 +101,6 @@ def remake(spec: PipelineSpec, store: Store, scratch: Path) -> Plan:
         for (text,) in con.execute("SELECT DISTINCT options FROM snapshot WHERE code IS NULL").fetchall():
             taken.models.update(engine.models(engine.Options.parse(json.loads(text))))
         return _plan(con, spec, store, scratch, taken, stored, stored["snapshot"], False, replay=True)
-
-
-def _check_run_options(spec: PipelineSpec, engine: Any, options: Any) -> None:
-    from transforms.records import Item
-
-    try:
-        engine.check(Item("", "", spec.operation, engine.name, options, {}))
-    except WavemillError as error:
-        raise WavemillError("bad_usage", error.detail, error.field) from None
 
 
 def _plan(

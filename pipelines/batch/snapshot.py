@@ -193,7 +193,7 @@ def _resolve_options(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine:
             entry |= {"prefix": identity.prefix(engine, options), "options": options.canonical()}
             snapshot.models.update(engine.models(options))
         except WavemillError as error:
-            wrong_row = error.kind == "usage" and given and _works(spec, engine)  # of a command line, this would be
+            wrong_row = error.kind == "usage" and given  # the options of the spec alone were checked before
             if error.kind != "item" and not wrong_row:
                 raise
             entry |= {"code": "bad_option" if wrong_row else error.code, "detail": error.detail}
@@ -202,15 +202,6 @@ def _resolve_options(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine:
     con.register("resolved_rows", pa.table({name: pa.array(values, pa.string()) for name, values in resolved.items()}))
     con.execute("CREATE OR REPLACE TEMP TABLE resolved AS SELECT * FROM resolved_rows")
     con.unregister("resolved_rows")
-
-
-def _works(spec: PipelineSpec, engine: Engine) -> bool:
-    """Whether the options of the spec alone could work."""
-    try:
-        engine.check(Item("", "", spec.row.name, engine.name, engine.Options.parse(dict(spec.options)), {}))
-    except WavemillError as error:
-        return error.kind == "item"
-    return True
 
 
 def _versions(con: duckdb.DuckDBPyConnection, name: str, base: str, listing: list[storage.Entry], check: bool) -> list[str]:

@@ -66,8 +66,9 @@ class Cascade(Chain):
         """Fields of the result, from those of the transcript and from what is said; `language` is spoken."""
         return {"text": heard["text"], "language": heard["language"]}
 
-    def respeak(self, segments: Sequence[Mapping[str, Any]], say: revoice.Say, duration_s: float, rate_hz: int, options: Any) -> Audio:
-        return revoice.speak(segments, say, duration_s, rate_hz)
+    def respeak(self, segments: Sequence[Mapping[str, Any]], say: revoice.Say, duration_s: float, speak: Stage, options: Any) -> Audio:
+        """All of it said, by the stage that `say` speaks with."""
+        return revoice.speak(segments, say, duration_s, speak.engine.rate_hz)
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         return steps.one_by_one(pieces, self._convert)
@@ -81,7 +82,7 @@ class Cascade(Chain):
         voice, of_voice = self.chosen(piece)
         told = self.told(piece.options, heard.fields, segments)
         say = self.say(speak, piece, voice, told["language"])
-        spoken = self.respeak(segments, say, audio.duration_s, speak.engine.rate_hz, piece.options)
+        spoken = self.respeak(segments, say, audio.duration_s, speak, piece.options)
         return Result({**told, **of_voice}, {"audio": spoken})
 
 
@@ -143,21 +144,21 @@ class Restyling(Cascade):
         """As of all cascades; a voice that can speak at another pitch is told to."""
         hear, speak = super().stages(options)
         yield hear
-        wanted, (_, semitones, range, *_) = speak.options, restyle.PRESETS[options.emotion]  # type: ignore[attr-defined]
         if moves_pitch(speak):
-            moved = {"pitch": semitones, "pitch_range": range}
-            given = options.tts  # type: ignore[attr-defined]
-            wanted = wanted.model_copy(update={name: value for name, value in moved.items() if name not in given})
-        yield dataclasses.replace(speak, options=wanted)
+            assert isinstance(options, restyle.Options)
+            preset = restyle.PRESETS[options.emotion]
+            wanted = {"pitch": preset.semitones, "pitch_range": preset.range}
+            update = {name: value for name, value in wanted.items() if name not in options.tts}
+            speak = dataclasses.replace(speak, options=speak.options.model_copy(update=update))
+        yield speak
 
     def told(self, options: Any, heard: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         return {**super().told(options, heard, segments), "emotion": options.emotion}
 
-    def respeak(self, segments: Sequence[Mapping[str, Any]], say: revoice.Say, duration_s: float, rate_hz: int, options: Any) -> Audio:
+    def respeak(self, segments: Sequence[Mapping[str, Any]], say: revoice.Say, duration_s: float, speak: Stage, options: Any) -> Audio:
         preset = restyle.PRESETS[options.emotion]
         moved, total_s = restyle.paced(segments, duration_s, preset)
-        spoken = revoice.speak(moved, say, total_s, rate_hz, options.speed)
-        _, speak = self.stages(options)
+        spoken = revoice.speak(moved, say, total_s, speak.engine.rate_hz, options.speed)
         return restyle.coloured(spoken, preset, 0.0 if moves_pitch(speak) else preset.semitones)
 
 

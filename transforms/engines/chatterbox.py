@@ -73,7 +73,7 @@ class ChatterboxEngine(Engine):
     def load(self, place: Place) -> None:
         self._place, self._models = place, Chatterboxes(place)
         self._encoder: SpeakerEncoder | None = None
-        self._stored = lru_cache(maxsize=REMEMBERED)(lambda voice, name: unpacked(read_voice(voice), name, place.device))
+        self._stored = lru_cache(maxsize=REMEMBERED)(lambda voice, name: unpacked(read_voice(voice), name, self._models.device))
 
     def close(self) -> None:
         self._models.close()
@@ -164,7 +164,6 @@ class ChatterboxClone(Chatterbox):
 
     operation = "clone"
     version = 1
-    cloning = True
 
     class Options(ChatterboxOptions, clone.Options):
         pass
