@@ -89,18 +89,18 @@ def test_messages_with_names_longer_than_any_topic_takes_are_refused_and_hold_no
 @pytest.mark.slow
 def test_a_topic_that_takes_no_message_so_long_is_named_and_nothing_is_lost_or_marked(stream: Stream) -> None:
     with KafkaAdminClient(bootstrap_servers=stream.servers) as admin:
-        small, large = f"{stream.output}-small", {"max.message.bytes": "1048588"}
-        admin.create_topics({small: {"num_partitions": 1, "replication_factor": 1, "configs": {"max.message.bytes": "600"}}})
-        stream.output = small
-        stream.send([claim("one", "1" * 600), claim("two", "2")], keys=1)
+        small, large = f"{stream.failures}-small", {"max.message.bytes": "1048588"}
+        admin.create_topics({small: {"num_partitions": 1, "replication_factor": 1, "configs": {"max.message.bytes": "20000"}}})
+        stream.failures = small
+        stream.send([claim("one", "one"), b"x" * 30_000, claim("two", "two")], keys=1)
         first = stream.start()
         assert first.wait(60) == 3
         assert f"the topic {small} does not take a message of" in stream.log(first) and "max.message.bytes" in stream.log(first)
         assert {found.metadata for found in stream.committed().values() if found} <= {""}
         _alter(admin, small, large)
     second = stream.start()
-    replies = stream.replies(2)
-    assert sorted(reply["id"][0] for reply in replies) == ["1", "2"] and not doubled(replies)
+    replies = stream.replies(3)
+    assert sorted(reply["id"] for reply in replies) == ["", "one", "two"] and not doubled(replies)
     assert "workers ended over" not in stream.log(second)
 
 
