@@ -86,6 +86,7 @@ def test_messages_with_names_longer_than_any_topic_takes_are_refused_and_hold_no
     assert originals == {wide, named, choosy}
 
 
+@pytest.mark.usefixtures("whole_kafka")
 @pytest.mark.slow
 def test_a_topic_that_takes_no_message_so_long_is_named_and_nothing_is_lost_or_marked(stream: Stream) -> None:
     with KafkaAdminClient(bootstrap_servers=stream.servers) as admin:
@@ -120,6 +121,7 @@ def test_a_topic_that_is_made_a_little_late_is_waited_for(stream: Stream) -> Non
     assert [reply["id"] for reply in stream.replies(1)] == ["one"]
 
 
+@pytest.mark.usefixtures("whole_kafka")
 @pytest.mark.slow
 def test_of_two_living_workers_of_one_name_the_older_ends_and_nothing_is_doubled(stream: Stream) -> None:
     count = 60
@@ -134,6 +136,7 @@ def test_of_two_living_workers_of_one_name_the_older_ends_and_nothing_is_doubled
     assert newer.poll() is None
 
 
+@pytest.mark.usefixtures("whole_kafka")
 @pytest.mark.slow
 def test_outputs_in_an_object_store_are_whole_after_a_worker_was_killed(stream: Stream, s3: str) -> None:
     count = 40
