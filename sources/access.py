@@ -62,7 +62,7 @@ class Rights:
         if isinstance(error, GroupAuthorizationFailedError):
             return self._lacks(f"READ on the group {self.group}")
         if isinstance(error, TransactionalIdAuthorizationFailedError):
-            return self._lacks(f"WRITE and DESCRIBE on the transactional id {self.transactional_id}")
+            return self._lacks(f"WRITE on the transactional id {self.transactional_id}")
         return WavemillError("broker_unavailable", f"{self.access.brokers} refuses: {error}")
 
     def _grants(self, topic: str) -> list[str]:

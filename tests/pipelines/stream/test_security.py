@@ -117,7 +117,7 @@ def test_each_right_that_is_lacking_is_named_and_nothing_is_lost_or_marked(strea
         f"READ on the topic {stream.input}",
         f"WRITE on the topic {stream.output}",
         f"WRITE on the topic {stream.failures}",
-        f"WRITE and DESCRIBE on the transactional id wavemill-{stream.group}-one",
+        f"WRITE on the transactional id wavemill-{stream.group}-one",
         f"READ on the group {stream.group}",
     ]
     for grant, words in zip(grants, told, strict=True):
