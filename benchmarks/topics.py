@@ -50,10 +50,9 @@ class Stream:
         options = ["-O", "format=wav", "-O", "piece_s=0.05"] if operation == "synthesize" else []
         place = ["--brokers", self.servers, "-o", str(self.folder / "out"), "--no-pull", "--workers", "2"]
         command = [*WAVEMILL, "stream", operation, "-e", engine, *options, *given, *place, *flags]
+        environment = {**ENVIRONMENT, **os.environ, "PYTHONPATH": ENVIRONMENT["PYTHONPATH"], **self.environment}
         with open(self.folder / f"worker-{len(self.workers)}.log", "wb") as log:
-            worker = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env={**ENVIRONMENT, **self.environment}
-            )
+            worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment)
         self.workers.append(worker)
         return worker
 

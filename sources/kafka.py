@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -197,11 +197,6 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
         owned = self.owned()
         ends = {home: self.consumer.highwater(home) for home in heads if home in owned}
         return {home.partition: max(0, end - heads[home]) for home, end in ends.items() if end is not None}
-
-    def missing(self, topics: Sequence[str]) -> list[str]:
-        """Those of the topics that the cluster does not have."""
-        known = self.consumer.topics()
-        return [topic for topic in topics if topic not in known]
 
     def close(self) -> None:
         self.consumer.close(autocommit=False, timeout_ms=5_000)

@@ -6,6 +6,7 @@ Its jars are fetched by Maven once, checked against `kafka.sha256` and kept; Jav
 from __future__ import annotations
 
 import hashlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -48,11 +49,24 @@ def choose_ports() -> dict[str, int]:
     return process.choose_ports(("broker", "controller"))
 
 
-def command(folder: Path, ports: Mapping[str, int]) -> list[str]:
-    """The command line, its log folder made ready. Raises `bad_usage` where Java or Maven are missing, or a jar is another."""
+def is_here() -> bool:
+    """Whether it can run: Java 17 or later is there, and its jars, or Maven to fetch them."""
+    java = shutil.which("java")
+    if java is None or not (_folder(Settings().programs_dir).exists() or shutil.which("mvn")):
+        return False
+    told = subprocess.run([java, "--version"], capture_output=True, text=True, check=False).stdout  # Java 8 does not know the flag
+    found = re.search(r"\d+", told)
+    return found is not None and int(found[0]) >= 17
+
+
+def command(folder: Path, ports: Mapping[str, int], more: str = "") -> list[str]:
+    """The command line, its log folder made ready; lines of `more` overrule its properties.
+
+    Raises `bad_usage` where Java or Maven are missing, or a jar is another.
+    """
     java, jars = _program("java"), fetch(Settings().programs_dir)
     data, properties = folder / "data", folder / "server.properties"
-    properties.write_text(PROPERTIES.format(data=data, **ports))
+    properties.write_text(PROPERTIES.format(data=data, **ports) + more)
     if not (data / "meta.properties").exists():
         format = ["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(properties)]
         subprocess.run([java, "-cp", f"{jars}/*", *format], check=True, capture_output=True)
@@ -61,7 +75,7 @@ def command(folder: Path, ports: Mapping[str, int]) -> list[str]:
 
 def fetch(folder: Path) -> Path:
     """The folder of the jars, fetched at the first call. Raises `bad_usage`."""
-    target = folder / f"kafka-{VERSION}"
+    target = _folder(folder)
     lines = [line.split() for line in (HERE / "kafka.sha256").read_text().splitlines()]
     pinned = {name: digest for digest, name in lines}
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -75,6 +89,10 @@ def fetch(folder: Path) -> Path:
                     raise WavemillError("bad_usage", f"the jars of Kafka {VERSION} are not the pinned ones: {', '.join(wrong[:5])}")
                 (Path(name) / "jars").rename(target)
     return target
+
+
+def _folder(programs: Path) -> Path:
+    return programs / f"kafka-{VERSION}"
 
 
 def _copy_jars(target: Path) -> None:

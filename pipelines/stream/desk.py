@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pipelines.stream.spec import StreamSpec
@@ -60,26 +60,32 @@ class Desk:
     def answer(self, messages: Sequence[Message]) -> list[Answer]:
         """An answer for each. Raises `Stopped`, and errors of the system, of which no message is to blame."""
         read = [self._read(message) for message in messages]
-        items = {found.item.key: found.item for found in read if not isinstance(found, Failure)}
-        inline = {uri: data for found in read if not isinstance(found, Failure) for uri, data in found.inline.items()}
+        items = {found.item.key: found.item for _, found in read if not isinstance(found, Failure)}
+        inline = {uri: data for _, found in read if not isinstance(found, Failure) for uri, data in found.inline.items()}
         outcomes = self._work(list(items.values()), inline)
         return [
-            self.refuse(message, found) if isinstance(found, Failure) else self._answer(message, found.item, outcomes[found.item.key])
-            for message, found in zip(messages, read, strict=True)
+            self._failed(message, found) if isinstance(found, Failure) else self._answer(message, found.item, outcomes[found.item.key])
+            for message, found in read
         ]
 
-    def _read(self, message: Message) -> _Read | Failure:
+    def _read(self, message: Message) -> tuple[Message, _Read | Failure]:
+        """The message, in place of a failure of ours the one that failed, and what it asks for."""
         try:
-            request = claims.request(claims.parse(message.value), self.row)
-            text = json.dumps(dict(request.options), sort_keys=True)
-            key = identity.key(self._prefix(text), request.inputs)
-            name = request.id or f"{message.topic}-{message.partition}-{message.offset}"
-            item = Item(key, name, self.row.name, self.engine.name, self._options(text), request.inputs)
-            self.engine.check(item)
+            message = replace(message, value=claims.original(message.value))
+            return message, self._understand(message)
         except WavemillError as error:
             if error.kind == "usage":  # of a command line, this would be; here it is one message's
-                return Failure("bad_option", error.detail, error.field)
-            return steps.failure_of(error)
+                return message, Failure("bad_option", error.detail, error.field)
+            return message, steps.failure_of(error)
+
+    def _understand(self, message: Message) -> _Read:
+        claims.require_carried(message.key, message.headers)
+        request = claims.request(claims.parse(message.value), self.row)
+        text = json.dumps(dict(request.options), sort_keys=True)
+        key = identity.key(self._prefix(text), request.inputs)
+        name = request.id or f"{message.topic}-{message.partition}-{message.offset}"
+        item = Item(key, name, self.row.name, self.engine.name, self._options(text), request.inputs)
+        self.engine.check(item)
         return _Read(item, request.inline)
 
     def _work(self, items: Sequence[Item], inline: Mapping[str, bytes]) -> dict[str, Outcome]:
@@ -97,19 +103,24 @@ class Desk:
 
     def _answer(self, message: Message, item: Item, outcome: Outcome) -> Answer:
         if isinstance(outcome, Failure):
-            return Answer(None, outcome) if kind(outcome.code) == "transient" else self.refuse(message, outcome, item)
+            return self._failed(message, outcome, item)
         value = replies.done(_place(message), item, outcome, self.store)
         return Answer(Record(self.spec.output, message.key, value, message.headers), audio_s=outcome.duration_s)
+
+    def _failed(self, message: Message, failure: Failure, item: Item | None = None) -> Answer:
+        return Answer(None, failure) if kind(failure.code) == "transient" else self.refuse(message, failure, item)
 
     def refuse(self, message: Message, failure: Failure, item: Item | None = None) -> Answer:
         """The failure of a message, with its original bytes."""
         name, key = (item.id, item.key) if item else ("", "")
         value = replies.failed(_place(message), name, key, self.row.name, self.engine.name, failure, message.value, self.store)
-        return Answer(Record(self.spec.failures, message.key, value, message.headers), code=failure.code)
+        fits = claims.carried_bytes(message.key, message.headers) <= claims.CARRIED_BYTES
+        record = Record(self.spec.failures, message.key, value, message.headers) if fits else Record(self.spec.failures, None, value)
+        return Answer(record, code=failure.code)
 
     def crashed(self, message: Message, cause: str) -> Answer:
         """The failure of a message that killed the process it was alone in."""
-        found = self._read(message)
+        message, found = self._read(message)
         failure = Failure("engine_crashed", f"the message killed its worker {DEATHS} times, and then a process of its own ({cause})")
         return self.refuse(message, failure, None if isinstance(found, Failure) else found.item)
 

@@ -89,9 +89,9 @@ def place(row: dict[str, Any]) -> tuple[int, int]:
 
 
 @pytest.fixture
-def topic(kafka_server: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Drained]:
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_server)
-    made = Drained(kafka_server, f"d{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**8}", tmp_path, partitions=3)
+def topic(whole_kafka: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Drained]:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", whole_kafka)
+    made = Drained(whole_kafka, f"d{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**8}", tmp_path, partitions=3)
     yield made
     for worker in made.workers:
         if worker.poll() is None:

@@ -20,6 +20,7 @@ from pipelines.dev import kafka as apache_kafka, process, services
 from sinks import replies as models
 
 
+@pytest.mark.usefixtures("whole_kafka")
 def test_each_message_gets_one_result_with_its_key_and_headers_and_the_group_stands_behind_it(stream: Stream) -> None:
     stream.send([claim(f"line {index}", f"m{index}") for index in range(20)], [("traceparent", b"00-ab"), ("reply-to", b"me")])
     worker = stream.start()
@@ -118,6 +119,7 @@ def test_small_audio_comes_inline(stream: Stream, tmp_path: Path) -> None:
     assert found["inline"] == found["uri"] == "1.000 seconds, peak 1.00"
 
 
+@pytest.mark.usefixtures("whole_kafka")
 @pytest.mark.slow
 def test_messages_survive_a_worker_killed_at_random_moments(stream: Stream) -> None:
     count, moments = 300, random.Random(5)
@@ -133,6 +135,7 @@ def test_messages_survive_a_worker_killed_at_random_moments(stream: Stream) -> N
     assert {reply["status"] for reply in replies} == {"done"}
 
 
+@pytest.mark.usefixtures("whole_kafka")
 @pytest.mark.slow
 def test_a_message_that_kills_its_worker_three_times_is_found_and_set_aside(stream: Stream) -> None:
     stream.send([claim(f"line {index}", str(index), crash_on="poison") for index in range(12)])
@@ -214,6 +217,7 @@ def test_a_job_of_three_times_the_poll_interval_runs_once_beside_a_second_worker
     assert not any("workers ended" in log for log in since), "nobody took it for dead"
 
 
+@pytest.mark.usefixtures("whole_kafka")
 @pytest.mark.slow
 def test_a_batch_under_way_ends_before_the_worker_does_and_one_that_takes_too_long_is_left_to_the_next(stream: Stream) -> None:
     stream.send([claim(f"line {index}", str(index), delay_s=1) for index in range(4)], keys=1)
@@ -235,16 +239,18 @@ def test_a_batch_under_way_ends_before_the_worker_does_and_one_that_takes_too_lo
 
 
 @pytest.mark.slow
-def test_a_broker_that_is_away_for_a_while_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.kafka
+def test_a_broker_that_is_away_at_the_start_and_in_the_middle_loses_nothing(tmp_path: Path, java_kafka: None) -> None:
     folder = tmp_path / "kafka"
-    try:
-        running = services.start("kafka", _made(folder), apache_kafka.choose_ports())
-    except Exception as error:
-        pytest.skip(f"no broker of our own: {error}")
+    folder.mkdir()
+    running = services.start("kafka", folder, apache_kafka.choose_ports())
     stream = Stream(apache_kafka.environment(running.ports)["KAFKA_BOOTSTRAP_SERVERS"], "away", tmp_path)
     try:
         stream.send([claim(f"line {index}", str(index), delay_s=0.02) for index in range(200)])
+        process.stop(running, patience_s=0)
         worker = stream.start("--max-poll", "8")
+        wait_for(lambda: f"waiting for {stream.servers}" in stream.log(worker))
+        running = services.start("kafka", folder, running.ports)
         wait_for(lambda: any(found and found.offset for found in stream.committed().values()))
         process.stop(running, patience_s=0)
         time.sleep(6)
@@ -257,11 +263,6 @@ def test_a_broker_that_is_away_for_a_while_loses_nothing(tmp_path: Path) -> None
         for worker in stream.workers:
             stream.kill(worker)
         process.stop(running, patience_s=1)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
 
 
 def test_a_topic_that_is_not_there_is_named(stream: Stream) -> None:
