@@ -51,6 +51,7 @@ class Mark(NamedTuple):
 
     `state` is the offset in the state topic from which states may still count, where there is such a topic.
     `out` is the id of the OUT that the group drains into and `at` its URL: no other answers the group's messages.
+    `job` is the Beam job that works the partition; a later one has a greater id.
     """
 
     to: int = 0
@@ -58,6 +59,7 @@ class Mark(NamedTuple):
     state: int = 0
     out: str = ""
     at: str = ""
+    job: str = ""
 
     def encode(self) -> str:
         told = {name: value for name, value in self._replace(at=self.at[:AT_LETTERS])._asdict().items() if value}
@@ -71,7 +73,7 @@ class Mark(NamedTuple):
             if found.get("wavemill") != 1:
                 return Mark()
             to, tries, state = (int(found.get(name, 0)) for name in ("to", "tries", "state"))
-            return Mark(to, tries, state, str(found.get("out", "")), str(found.get("at", "")))
+            return Mark(to, tries, state, *(str(found.get(name, "")) for name in ("out", "at", "job")))
         except (ValueError, TypeError, KeyError, AttributeError):
             return Mark()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from pipelines.dev import kafka, process, s3
+from pipelines.dev import kafka, prism, process, s3
 from pipelines.dev.process import Running
 from transforms.errors import WavemillError, near
 
@@ -47,6 +47,15 @@ SERVICES: dict[str, Service] = {
         environment=kafka.environment,
         answers=kafka.answers,
         try_it="wavemill stream synthesize --input lines --output clips --failures failed --group first",
+        by_name_only=True,
+    ),
+    "prism": Service(
+        summary="Prism, a portable Beam runner (needs Go once)",
+        choose_ports=prism.choose_ports,
+        command=prism.command,
+        environment=prism.environment,
+        answers=prism.answers,
+        try_it="wavemill stream synthesize --input lines --output clips --failures failed --group first --runner PortableRunner",
         by_name_only=True,
     ),
 }
