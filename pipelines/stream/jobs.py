@@ -19,6 +19,7 @@ from kafka.errors import KafkaError
 from pipelines.stream.beam import Job, build
 from pipelines.stream.brokers import BROKER_WAIT_S, LONGEST_BACKOFF_S, Brokers
 from pipelines.stream.spec import StreamSpec
+from pipelines.stream.turn import dismiss
 from pipelines.stream.watch import Watch
 from pipelines.supervised import Control
 from sources.kafka import TopicReader
@@ -53,7 +54,7 @@ class Jobs:
         try:
             wait_s = 1.0
             while self.control.reason is None:
-                job = Job(self.spec, dict(self.settings), self.access.brokers, f"{time.time_ns():020d}")
+                job = Job(self.spec, dict(self.settings), self.access.brokers, _now())
                 wait_s = 1.0 if self._try(job, reader) else min(2 * wait_s, LONGEST_BACKOFF_S)
                 self._pause(wait_s)
         finally:
@@ -84,8 +85,18 @@ class Jobs:
                     self.say(f"job {job.id}: {state}; it is submitted again")
         except grpc.RpcError as error:
             self.say(f"job {job.id}: {error}")
+        if self.control.reason is not None:
+            self._dismiss(reader)
         self._cancel(result)
         return begun
+
+    def _dismiss(self, reader: TopicReader) -> None:
+        """End the job from within: Flink's job server, asked to cancel, forgets a job and leaves Flink at work."""
+        for number in reader.numbers():
+            try:
+                dismiss(self.spec, self.access, reader, number, _now())
+            except (KafkaError, WavemillError) as error:
+                self.say(f"partition {number} was not taken from the job: {type(error).__name__}: {error}")
 
     def _has_begun(self, job: Job, reader: TopicReader) -> bool:
         try:
@@ -107,3 +118,8 @@ class Jobs:
         deadline_s = time.monotonic() + wait_s
         while self.control.reason is None and time.monotonic() < deadline_s:
             time.sleep(0.1)
+
+
+def _now() -> str:
+    """An id that is greater than all before."""
+    return f"{time.time_ns():020d}"

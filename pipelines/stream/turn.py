@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pipelines.stream import apart
 from pipelines.stream.desk import Desk
 from pipelines.stream.partitions import NO_MARK, Entry, Partition, choose
+from pipelines.stream.spec import StreamSpec
 from pipelines.supervised import Control
 from sinks.kafka import Transactions
 from sources.kafka import TopicReader
@@ -32,6 +33,25 @@ class Superseded(Exception):
     """A later job works the partition."""
 
 
+def open_writer(spec: StreamSpec, access: KafkaAccess, number: int) -> Transactions:
+    """The one producer of a partition: who had it before is fenced, and what that left open is ended. Raises KafkaError."""
+    wait_ms = round(WAIT_S * 1000)
+    return Transactions(access.client(), f"wavemill-{spec.group}-{spec.input}-{number}", WAIT_S, bootstrap_timeout_ms=wait_ms)
+
+
+def dismiss(spec: StreamSpec, access: KafkaAccess, reader: TopicReader, number: int, job: str) -> None:
+    """Take the partition away from all jobs before `job`: their turns end. Raises KafkaError."""
+    writer = open_writer(spec, access, number)
+    try:
+        home = reader.home(number)
+        offset, mark = reader.committed(home, WAIT_S)
+        left = mark if mark.tries > 1 else NO_MARK  # a turn that is ended so did not die
+        kept = left._replace(tries=max(0, left.tries - 1), job=job)
+        writer.commit([], {home: (reader.beginning(home) if offset is None else offset, kept.encode())}, spec.group)
+    finally:
+        writer.close()
+
+
 class Turn:
     """A context: a partition's reader and writer, closed at the end. Raises KafkaError, `bad_usage` for a drained group, and `Superseded`."""
 
@@ -40,10 +60,9 @@ class Turn:
         self.wait_s = 0.0
         """How long the partition is to be left alone, for a fault of elsewhere."""
         with ExitStack() as opened:
-            name, wait = f"wavemill-{self.spec.group}-{self.spec.input}-{number}", {"bootstrap_timeout_ms": round(WAIT_S * 1000)}
-            self.writer = Transactions(access.client(), name, WAIT_S, **wait)
+            self.writer = open_writer(self.spec, access, number)
             opened.callback(self.writer.close)
-            self.reader = TopicReader(access.client(), self.spec.input, self.spec.group, **wait)
+            self.reader = TopicReader(access.client(), self.spec.input, self.spec.group, bootstrap_timeout_ms=round(WAIT_S * 1000))
             opened.callback(self.reader.close)
             home = self.reader.home(number)
             committed = self.reader.committed(home)

@@ -14,8 +14,8 @@ pytest.importorskip("kafka", reason="the extra kafka is not installed")
 from benchmarks.topics import Stream, claim, doubled
 from pipelines.stream.desk import Desk
 from pipelines.stream.spec import StreamSpec
-from pipelines.stream.turn import Superseded, Turn
-from sources.kafka import Mark
+from pipelines.stream.turn import Superseded, Turn, dismiss
+from sources.kafka import Mark, TopicReader
 from transforms.errors import WavemillError
 from transforms.settings import KafkaAccess, Settings
 
@@ -75,6 +75,11 @@ def test_a_later_job_takes_over_and_the_earlier_one_is_told(one: Stream, desk: D
         turn.work(take)
     with pytest.raises(Superseded):
         Turn(desk, access(one), 0, "1")
+    reader = TopicReader({"bootstrap_servers": [one.servers]}, one.input, one.group)
+    dismiss(desk.spec, access(one), reader, 0, "3")
+    reader.close()
+    with pytest.raises(Superseded):
+        Turn(desk, access(one), 0, "2")
 
 
 def test_a_message_that_killed_three_turns_is_worked_apart(one: Stream, desk: Desk) -> None:
