@@ -84,26 +84,37 @@ def _live_flags() -> list[click.Parameter]:
 def _beam_flags() -> list[click.Parameter]:
     return [
         click.Option(
-            ["--runner"], metavar="NAME", help="Experimental: run as a job of this portable Beam runner (PortableRunner, FlinkRunner)."
+            ["--runner"],
+            type=click.Choice(["flink", "portable"]),
+            help="Experimental: a job of this Beam runner does the work, and this command watches it.",
         ),
-        click.Option(["--endpoint"], envvar="WAVEMILL_BEAM_ENDPOINT", metavar="HOST:PORT", help="The runner's job service."),
-        click.Argument(["beam_options"], nargs=-1, type=click.UNPROCESSED, metavar="[-- BEAM_OPTIONS]"),
+        click.Option(["--endpoint"], envvar="WAVEMILL_ENDPOINT", metavar="HOST:PORT", help="The runner's job server."),
+        click.Option(
+            ["--pool"],
+            default="localhost:50000",
+            show_default=True,
+            metavar="HOST:PORT",
+            help="Where each task manager of Flink finds its worker pool.",
+        ),
+        click.Option(["--beam-option", "beam_options"], multiple=True, metavar="KEY=VALUE", help="An option of Beam's for the job."),
     ]
 
 
 def _beam_options(params: dict[str, Any]) -> list[str]:
-    """Beam's own options; none where no runner is asked for."""
-    runner, endpoint, more = params["runner"], params["endpoint"], list(params["beam_options"])
-    if runner is None:
-        if more:
-            raise click.UsageError(f"{more[0]}: options of Beam need --runner")
+    """Beam's own options; none where no runner is asked for. Workers of a portable runner are in this process unless an option says otherwise."""
+    if not params["runner"]:
         return []
+    if not params["endpoint"]:
+        raise click.UsageError("--runner needs --endpoint")
     for flag in ("live", "metrics", "worker"):
         if params.get(flag):
             raise click.UsageError(f"--{flag} and --runner exclude each other")
-    place = [f"--job_endpoint={endpoint}"] if endpoint else []
-    environment = [] if any(option.startswith("--environment_type") for option in more) else ["--environment_type=LOOPBACK"]
-    return [f"--runner={runner}", *place, *environment, *more]
+    if params["runner"] == "flink":
+        place = ["--environment_type=EXTERNAL", f"--environment_config={params['pool']}"]
+    else:
+        place = ["--environment_type=LOOPBACK"]
+    more = [f"--{option}" for option in params["beam_options"]]
+    return ["--runner=PortableRunner", f"--job_endpoint={params['endpoint']}", *place, *more]
 
 
 def _state_topic(params: dict[str, Any]) -> str:

@@ -52,7 +52,7 @@ def fetch(folder: Path) -> Path:
 
 
 def environment(ports: Mapping[str, int]) -> dict[str, str]:
-    return {"WAVEMILL_BEAM_ENDPOINT": f"127.0.0.1:{ports['job']}"}
+    return {"WAVEMILL_ENDPOINT": f"127.0.0.1:{ports['job']}"}
 
 
 def answers(ports: Mapping[str, int]) -> bool:

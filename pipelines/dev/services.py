@@ -55,7 +55,7 @@ SERVICES: dict[str, Service] = {
         command=prism.command,
         environment=prism.environment,
         answers=prism.answers,
-        try_it="wavemill stream synthesize --input lines --output clips --failures failed --group first --runner PortableRunner",
+        try_it="wavemill stream synthesize --input lines --output clips --failures failed --group first --runner portable",
         by_name_only=True,
     ),
 }

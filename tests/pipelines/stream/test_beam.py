@@ -53,8 +53,8 @@ def test_each_message_has_one_outcome_though_the_workers_of_its_job_are_killed(
 ) -> None:
     count = 200
     stream.send([claim(f"line {index}", str(index), delay_s=0.02) for index in range(count)], keys=50)
-    environment = ["--environment_type=EXTERNAL", f"--environment_config={pool[0]}"]
-    driver = stream.start("--max-poll", "8", "--runner", "PortableRunner", "--endpoint", prism, "--", *environment)
+    place = ["--beam-option", "environment_type=EXTERNAL", "--beam-option", f"environment_config={pool[0]}"]
+    driver = stream.start("--max-poll", "8", "--runner", "portable", "--endpoint", prism, *place)
     wait_for(lambda: sum(found.offset for found in stream.committed().values() if found) > 20, 90)
     killed = pool[1].children()
     for child in killed:
@@ -69,7 +69,7 @@ def test_each_message_has_one_outcome_though_the_workers_of_its_job_are_killed(
 
 
 def test_what_a_job_cannot_do_is_refused(stream: Stream) -> None:
-    for flags, said in ((["--runner", "PortableRunner", "--worker", "one"], "--worker"), (["--", "--parallelism=2"], "--runner")):
-        worker = stream.start(*flags)
+    for flags, said in ((["--endpoint", "127.0.0.1:1", "--worker", "one"], "--worker"), ([], "--endpoint")):
+        worker = stream.start("--runner", "portable", *flags)
         assert worker.wait(60) == 2
         assert said in stream.log(worker)
