@@ -81,12 +81,12 @@ class TakeTurns(beam.DoFn):
         self.job_json = job_json
 
     def setup(self) -> None:
-        _desk(self.job_json)
+        self.job = Job.from_json(self.job_json)
+        self.access = KafkaAccess(brokers=self.job.brokers)
+        self.desk, self.one = _desk(self.job)
 
     @beam.DoFn.unbounded_per_element()  # type: ignore[untyped-decorator]
     def process(self, element: int, tracker: Any = beam.DoFn.RestrictionParam(_Offsets())) -> Iterator[Any]:  # noqa: B008
-        job, desk, one = _desk(self.job_json)
-        access = KafkaAccess(brokers=job.brokers)
         claimed = tracker.current_restriction().start - 1
 
         def claim(offset: int) -> bool:
@@ -98,7 +98,7 @@ class TakeTurns(beam.DoFn):
 
         wait_s = 0.0
         try:
-            with one, Turn(desk, access, element, job.id) as turn:  # one at a time, so that a death has one cause
+            with self.one, Turn(self.desk, self.access, element, self.job.id) as turn:  # one at a time, so that a death has one cause
                 if not turn.work(claim):
                     return iter(())
                 wait_s = turn.wait_s
@@ -117,19 +117,18 @@ class TakeTurns(beam.DoFn):
         return iter(())
 
 
-@lru_cache(maxsize=1)
-def _made(job_json: str) -> tuple[Job, Desk, threading.Lock]:
-    job = Job.from_json(job_json)
-    return job, Desk(job.spec, Settings(**job.settings), threading.Event()), threading.Lock()
-
-
 _making = threading.Lock()
 
 
-def _desk(job_json: str) -> tuple[Job, Desk, threading.Lock]:
-    """The process's own for a job, made at first use."""
+@lru_cache(maxsize=1)
+def _made(spec_json: str, settings_json: str) -> tuple[Desk, threading.Lock]:
+    return Desk(StreamSpec(**json.loads(spec_json)), Settings(**json.loads(settings_json)), threading.Event()), threading.Lock()
+
+
+def _desk(job: Job) -> tuple[Desk, threading.Lock]:
+    """The process's own, made at first use and kept for the jobs that come after."""
     with _making:
-        return _made(job_json)
+        return _made(json.dumps(asdict(job.spec)), json.dumps(job.settings))
 
 
 def build(pipeline: beam.Pipeline, job: Job, partitions: Sequence[int]) -> None:

@@ -66,8 +66,8 @@ class Jobs:
         build(pipeline, job, reader.numbers())
         try:
             result = pipeline.run()
-        except (grpc.RpcError, RuntimeError) as error:
-            self.say(f"job {job.id} was not taken: {error}")
+        except (grpc.RpcError, grpc.FutureTimeoutError, RuntimeError) as error:
+            self.say(f"job {job.id} was not taken: {type(error).__name__} {error}")
             return False
         self.say(f"job {job.id}: submitted")
         begun, deadline_s = False, time.monotonic() + BEGIN_S

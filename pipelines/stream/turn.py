@@ -24,8 +24,7 @@ WAIT_S = 10.0
 """How long one attempt to reach a broker may take."""
 TURN_S = 5.0
 """After so long no other batch is begun: other partitions may wait for this thread."""
-IDLE_S = 0.5
-RETRY_S = 5.0
+IDLE_S, REST_S, RETRY_S = 0.5, 1.0, 5.0
 Claim = Callable[[int], bool]
 
 
@@ -58,7 +57,7 @@ class Turn:
     def __init__(self, desk: Desk, access: KafkaAccess, number: int, job: str) -> None:
         self.desk, self.spec, self.job = desk, desk.spec, job
         self.wait_s = 0.0
-        """How long the partition is to be left alone, for a fault of elsewhere."""
+        """How long the partition is to be left alone: nothing is there, or a fault of elsewhere is."""
         with ExitStack() as opened:
             self.writer = open_writer(self.spec, access, number)
             opened.callback(self.writer.close)
@@ -92,11 +91,12 @@ class Turn:
         deadline_s = time.monotonic() + TURN_S
         self._commit([])  # so that it is seen who works here
         while goes_on and not self.wait_s and time.monotonic() < deadline_s:
-            if not self.partition.entries:
+            if next(self.partition.waiting(0.0), None) is None:
                 for message in self.reader.poll(IDLE_S):
                     self.partition.admit(Entry.of(message, self.spec.row))
             batch, alone = choose([self.partition], 0.0, self.spec.max_poll, self.spec.max_audio_s)
             if not batch:
+                self.wait_s = REST_S
                 break
             goes_on = claim(batch[-1].message.offset)
             if goes_on:

@@ -55,12 +55,12 @@ def test_each_message_has_one_outcome_though_the_workers_of_its_job_are_killed(
     stream.send([claim(f"line {index}", str(index), delay_s=0.02) for index in range(count)], keys=50)
     place = ["--beam-option", "environment_type=EXTERNAL", "--beam-option", f"environment_config={pool[0]}"]
     driver = stream.start("--max-poll", "8", "--runner", "portable", "--endpoint", prism, *place)
-    wait_for(lambda: sum(found.offset for found in stream.committed().values() if found) > 20, 90)
+    wait_for(lambda: sum(found.offset for found in stream.committed().values() if found) > 20, 150)
     killed = pool[1].children()
     for child in killed:
         child.kill()
     assert killed
-    replies = stream.replies(count, 120)
+    replies = stream.replies(count, 150)
     assert doubled(replies) == []
     assert sorted(int(reply["id"]) for reply in replies) == list(range(count))
     assert {reply["status"] for reply in replies} == {"done"}
@@ -73,3 +73,9 @@ def test_what_a_job_cannot_do_is_refused(stream: Stream) -> None:
         worker = stream.start("--runner", "portable", *flags)
         assert worker.wait(60) == 2
         assert said in stream.log(worker)
+
+
+def test_a_job_server_that_is_away_is_asked_again(stream: Stream) -> None:
+    driver = stream.start("--runner", "portable", "--endpoint", "127.0.0.1:1", "--beam-option", "job_server_timeout=1")
+    wait_for(lambda: stream.log(driver).count("was not taken") > 1, 120)
+    assert stream.stop(driver) == 0
