@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from pipelines.dev import kafka, process, s3, tansu
+from pipelines.dev import kafka, prism, process, s3, tansu
 from pipelines.dev.process import Running
 from transforms.errors import WavemillError, near
 
@@ -57,6 +57,15 @@ SERVICES: dict[str, Service] = {
         environment=tansu.environment,
         answers=tansu.answers,
         try_it=TRY_KAFKA,
+        by_name_only=True,
+    ),
+    "prism": Service(
+        summary="Prism, a portable Beam runner (needs Go once)",
+        choose_ports=prism.choose_ports,
+        command=prism.command,
+        environment=prism.environment,
+        answers=prism.answers,
+        try_it="wavemill stream synthesize --input lines --output clips --failures failed --group first --runner portable",
         by_name_only=True,
     ),
 }

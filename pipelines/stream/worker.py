@@ -23,7 +23,6 @@ from pipelines.stream.partitions import Entry, Partition, choose
 from pipelines.stream.spec import StreamSpec
 from pipelines.stream.watch import Watch
 from pipelines.supervised import Control
-from sources import claims
 from sources.kafka import Mark, Message
 from transforms.command_line import Pulls
 from transforms.errors import WavemillError
@@ -117,7 +116,7 @@ class Worker:
         for message in messages:
             partition = self.partitions[message.home]
             if message.offset >= partition.next_offset:
-                partition.admit(Entry(message, self._length_s(message)))
+                partition.admit(Entry.of(message, self.spec.row))
 
     def _resume(self, home: TopicPartition) -> None:
         """Take a partition up where its group stands, whatever was fetched of it before."""
@@ -139,12 +138,6 @@ class Worker:
         self.partitions[home] = Partition(home, first, committed.mark, committed.mark)
         if committed.mark.tries:
             self.say(f"partition {home.partition}: {committed.mark.tries} workers ended over messages {first} to {committed.mark.to - 1}")
-
-    def _length_s(self, message: Message) -> float:
-        try:
-            return claims.length_s(claims.parse(claims.unwrap(message.value)[0]), self.spec.row)
-        except WavemillError:
-            return 0.0
 
     def _full(self, partition: Partition) -> bool:
         """Whether it holds its share of what may be in memory."""
