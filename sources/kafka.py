@@ -21,6 +21,8 @@ from kafka.structs import MemberState
 Headers = tuple[tuple[str, bytes], ...]
 REJOIN_S = 1.0
 """kafka-python 3.0.12 throws away an assignment that comes between two polls, and joins again: so this poll waits for it."""
+NEW_PARTITIONS_MS = 10_000
+"""A topic is asked so often whether it has more partitions than before."""
 FETCH_BYTES, PARTITION_BYTES = 16 << 20, 1 << 20
 MOST_RECORDS = 1 << 30
 """kafka-python 3.0.12 takes a paused partition up again only if no fetch of it was given out in part: so each is, whole."""
@@ -101,7 +103,7 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
             "max_poll_records": MOST_RECORDS,
             "fetch_max_bytes": FETCH_BYTES,
             "max_partition_fetch_bytes": PARTITION_BYTES,
-            "metadata_max_age_ms": 30_000,
+            "metadata_max_age_ms": NEW_PARTITIONS_MS,
             "retry_backoff_ms": 20,
             "reconnect_backoff_max_ms": 2_000,
         }

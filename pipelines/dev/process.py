@@ -6,8 +6,9 @@ import json
 import os
 import random
 import socket
+import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -96,6 +97,10 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], folder: Path, 
         setsid=True,
     )
     running = Running(pid, list(command), dict(ports), str(log))
+    with suppress(psutil.NoSuchProcess):
+        child = psutil.Process(pid)
+        while not child.cmdline():  # the new program is there, its command line not yet: `find` would not know it
+            time.sleep(0.001)
     (folder / STATE).write_text(json.dumps(asdict(running), indent=1))
     return running
 
