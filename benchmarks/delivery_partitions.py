@@ -8,7 +8,7 @@ from confluent_kafka.admin import AdminClient, NewPartitions
 
 from benchmarks.delivery_messages import made, told
 from benchmarks.measure import verdict
-from benchmarks.topics import Stream, a_broker, claim
+from benchmarks.topics import Stream, a_broker, claim, wait_for
 from benchmarks.witness import Outcome, Witness
 
 FOUND_S = 20.0
@@ -26,6 +26,7 @@ def prove(stream: Stream, before: int, after: int, each: int) -> tuple[dict[str,
 
     with witness.watching():
         workers = [stream.start("--max-poll", "8", "--workers", "1") for _ in range(2)]
+        wait_for(lambda: list(witness.members().values()) == [before // 2] * 2)
         expected = send(0, before * each, before)
         witness.wait_for_all(len(expected) // 2)
         admin = AdminClient({"bootstrap.servers": stream.servers, "log_level": 0})
