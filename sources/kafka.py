@@ -21,13 +21,13 @@ from kafka.structs import MemberState
 Headers = tuple[tuple[str, bytes], ...]
 REJOIN_S = 1.0
 """kafka-python 3.0.12 throws away an assignment that comes between two polls, and joins again: so this poll waits for it."""
-NEW_PARTITIONS_MS = 10_000
-"""A topic is asked so often whether it has more partitions than before."""
 FETCH_BYTES, PARTITION_BYTES = 16 << 20, 1 << 20
 MOST_RECORDS = 1 << 30
 """kafka-python 3.0.12 takes a paused partition up again only if no fetch of it was given out in part: so each is, whole."""
 AT_LETTERS = 500
 """Brokers take 4 kB of metadata."""
+NEW_PARTITIONS_MS = 10_000
+"""A topic is asked so often whether it has more partitions than before."""
 
 
 @dataclass(frozen=True, slots=True)
