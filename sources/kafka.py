@@ -19,8 +19,10 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.structs import MemberState
 
 Headers = tuple[tuple[str, bytes], ...]
-REJOIN_S = 1.0
-"""kafka-python 3.0.12 throws away an assignment that comes between two polls, and joins again: so this poll waits for it."""
+SETTLE_S = 5.0
+"""kafka-python 3.0.12 throws away an assignment that comes between two polls, and joins again, which makes all others join again:
+so a poll goes on while the group shares its partitions out, for this long."""
+UNSETTLED_MS = 1_000
 FETCH_BYTES, PARTITION_BYTES = 16 << 20, 1 << 20
 MOST_RECORDS = 1 << 30
 """kafka-python 3.0.12 takes a paused partition up again only if no fetch of it was given out in part: so each is, whole."""
@@ -120,10 +122,12 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
         """What is known of a partition is read when its first message comes: not here, in the thread of the heartbeat."""
 
     def poll(self, wait_s: float) -> list[Message]:
-        """New messages, after at most `wait_s`, or `REJOIN_S` while the group shares its partitions out anew."""
-        if self.membership().state != MemberState.STABLE:
-            wait_s = max(wait_s, REJOIN_S)
+        """New messages, after at most `wait_s`, or `SETTLE_S` while the group shares its partitions out anew."""
+        deadline_s = time.monotonic() + SETTLE_S
         found = self.consumer.poll(timeout_ms=round(wait_s * 1000))
+        # it may have been this poll that found the group unsettled, and what it asked for is on its way
+        while not found and self.consumer.subscription() and self._unsettled and time.monotonic() < deadline_s:
+            found = self.consumer.poll(timeout_ms=UNSETTLED_MS)
         return [
             Message(
                 one.topic, one.partition, one.offset, one.key, one.value, tuple((name, bytes(data or b"")) for name, data in one.headers)
@@ -131,6 +135,10 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
             for records in found.values()
             for one in records
         ]
+
+    @property
+    def _unsettled(self) -> bool:
+        return bool(self.membership().state != MemberState.STABLE)
 
     def take_gone(self) -> set[TopicPartition]:
         """Partitions that were taken from this worker since the last call, also where they came back."""

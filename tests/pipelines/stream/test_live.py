@@ -116,8 +116,8 @@ def test_two_workers_share_the_sessions_and_one_that_leaves_hands_them_over(live
         [c for chunks in given for c in chunks[len(chunks) // 2 :]],
     ]
     first = live.listen("--idle", "600")
-    wait_for(lambda: "group" in live.log(first))
     live.say(*halves[0])
+    wait_for(lambda: live.progress() == len(halves[0]))  # so each partition that moves has sessions that were saved
     second = live.listen("--idle", "600")
     wait_for(lambda: "sessions go on" in live.log(second))
     assert live.stop(first) == 0
