@@ -56,7 +56,7 @@ class Drain:
         self.command = [*WAVEMILL, "run", "synthesize", source, "-e", "echo", *options, *place, *flags]
         self.runs, self.took_s = 0, 0.0
 
-    def run(self, most_s: float | None) -> bool:
+    def run(self, most_s: float) -> bool:
         """Whether it came to its end, before it was killed after `most_s`. Raises RuntimeError where that was no success."""
         self.runs += 1
         began_s = time.monotonic()
@@ -99,14 +99,15 @@ def prove(stream: Stream, to_topic: bool, count: int, limit: int, kills: int, ch
     late = count // 5
     send(sent[:-late])
     drain = Drain(stream, to_topic, limit)
-    drain.run(None)
+    drain.run(600.0)
     witness = drain.witness()
     killed = begun = 0
     with witness.watching():
-        while killed < kills or len(expected) < count or witness.group_offsets() != witness.ends(stream.input):
+        most = kills + 4 * count // limit + 10  # if it does not come to its end, the account shall say so
+        while drain.runs < most and (killed < kills or len(expected) < count or witness.group_offsets() != witness.ends(stream.input)):
             if killed >= kills - 2 and len(expected) < count:
                 send(sent[-late:])
-            if not drain.run(chance.uniform(0.3, 1.0) * drain.took_s if killed < kills else None):
+            if not drain.run(chance.uniform(0.3, 1.0) * drain.took_s if killed < kills else 600.0):
                 killed += 1
                 begun += drain.open_range
     account = witness.account(expected)

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -115,13 +116,13 @@ class Witness:
                 with suppress(KafkaException):
                     self.sample()
 
-        thread = threading.Thread(target=watch, name="witness")
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
+        with ThreadPoolExecutor(1, "witness") as pool:
+            watched = pool.submit(watch)
+            try:
+                yield
+            finally:
+                done.set()
+            watched.result()
 
     def wait_for_all(self, count: int, meanwhile: Callable[[], object] = lambda: None) -> None:
         """Until `count` messages have an outcome, or no other got one for `STUCK_S`; for who is `watching`."""
