@@ -42,7 +42,7 @@ class _Read:
 
 @dataclass(frozen=True, slots=True)
 class _Refused:
-    """`id` and `key` are empty where the message does not tell them."""
+    """`id` is empty where the message does not tell it, `key` where it is no item."""
 
     failure: Failure
     id: str = ""
@@ -78,10 +78,10 @@ class Desk:
         ]
 
     def _read(self, message: Message) -> _Read | _Refused:
-        name = key = ""
+        told = ""
         try:
             request = claims.request(claims.parse(message.value), self.row)
-            name = request.id
+            told = request.id
             text = json.dumps(dict(request.options), sort_keys=True)
             key = identity.key(self._prefix(text), request.inputs)
             name = request.id or f"{message.topic}-{message.partition}-{message.offset}"
@@ -89,8 +89,8 @@ class Desk:
             self.engine.check(item)
         except WavemillError as error:
             if error.kind == "usage":  # of a command line, this would be; here it is one message's
-                return _Refused(Failure("bad_option", error.detail, error.field), name, key)
-            return _Refused(steps.failure_of(error), name, key)
+                return _Refused(Failure("bad_option", error.detail, error.field), told)
+            return _Refused(steps.failure_of(error), told)
         return _Read(item, request.inline)
 
     def _work(self, items: Sequence[Item], inline: Mapping[str, bytes]) -> dict[str, Outcome]:
