@@ -48,15 +48,23 @@ class Broker:
         self.running = services.start("kafka", self.folder, self.running.ports)
 
 
+STARTED: list[subprocess.Popen[bytes]] = []
+"""All workers of this process's streams."""
+
+
 @contextmanager
 def a_broker() -> Iterator[tuple[Broker, Path]]:
-    """A broker for a while, and a folder for a while."""
+    """A broker for a while, and a folder for a while; workers that still live go with them."""
     with tempfile.TemporaryDirectory(prefix="wavemill-prove-") as name:
         (Path(name) / "kafka").mkdir()
         made = Broker(Path(name) / "kafka")
         try:
             yield made, Path(name)
         finally:
+            for worker in STARTED:
+                if worker.poll() is None:
+                    os.killpg(worker.pid, signal.SIGKILL)
+                    worker.wait()
             process.stop(made.running, patience_s=1)
 
 
@@ -103,6 +111,7 @@ class Stream:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env={**ENVIRONMENT, **self.environment}
             )
         self.workers.append(worker)
+        STARTED.append(worker)
         return worker
 
     def log(self, worker: subprocess.Popen[bytes]) -> str:
