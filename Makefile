@@ -1,6 +1,6 @@
 # Every target makes .venv when it is missing, and installs again when pyproject.toml or constraints.txt changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast check format bench quality prove-resume prove-stream constraints clean
+.PHONY: help demo test fast check format bench quality prove-resume prove-delivery constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -55,8 +55,8 @@ quality: $(INSTALLED)  ## measure what the models do, and write docs/quality.md
 prove-resume: $(INSTALLED)  ## kill real runs at random moments, compare with unbroken ones, and write docs/resume.md
 	$(BIN)/python -m benchmarks.resume 20
 
-prove-stream: $(INSTALLED)  ## kill stream workers at random moments, count every message's outcomes, and write docs/delivery.md
-	$(BIN)/python -m benchmarks.stream 10000 20
+prove-delivery: $(INSTALLED)  ## kill stream workers, brokers and drains at random moments, count outcomes, and write docs/delivery.md
+	$(BIN)/python -m benchmarks.delivery
 
 constraints: $(INSTALLED)  ## pin anew: the newest versions that pyproject.toml allows
 	$(BIN)/python .ci/constraints.py

@@ -28,6 +28,8 @@ MOST_RECORDS = 1 << 30
 """kafka-python 3.0.12 takes a paused partition up again only if no fetch of it was given out in part: so each is, whole."""
 AT_LETTERS = 500
 """Brokers take 4 kB of metadata."""
+NEW_PARTITIONS_MS = 10_000
+"""A topic is asked so often whether it has more partitions than before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
             "max_poll_records": MOST_RECORDS,
             "fetch_max_bytes": FETCH_BYTES,
             "max_partition_fetch_bytes": PARTITION_BYTES,
-            "metadata_max_age_ms": 30_000,
+            "metadata_max_age_ms": NEW_PARTITIONS_MS,
             "retry_backoff_ms": 20,
             "reconnect_backoff_max_ms": 2_000,
         }
