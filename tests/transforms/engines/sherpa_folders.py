@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,8 @@ def piper(folder: Path) -> Path:
     return folder
 
 
-def kokoro(folder: Path) -> Path:
-    """The real Kokoro in 8 bits with two of its voices."""
+def kokoro(folder: Path, names: Sequence[str] = ("af_bella", "am_adam")) -> Path:
+    """The real Kokoro in 8 bits with some of its voices."""
     import onnx
 
     for id in ("kokoro-int8", "kokoro-voices"):
@@ -70,9 +70,9 @@ def kokoro(folder: Path) -> Path:
     source, voices = (models.folder(id, Settings().models_dir) for id in ("kokoro-int8", "kokoro-voices"))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokens.txt").write_text("".join(f"{symbol} {id}\n" for symbol, id in phonemes.ALPHABET.items()))
-    (folder / "voices.bin").write_bytes(b"".join((voices / f"{name}.bin").read_bytes() for name in ("af_bella", "am_adam")))
+    (folder / "voices.bin").write_bytes(b"".join((voices / f"{name}.bin").read_bytes() for name in names))
     metadata = {"model_type": "kokoro", "language": "English", "has_espeak": 1, "sample_rate": 24000, "version": 1, "voice": "en-us"}
-    metadata |= {"style_dim": "510,1,256", "n_speakers": 2, "speaker_names": "af_bella,am_adam"}
+    metadata |= {"style_dim": "510,1,256", "n_speakers": len(names), "speaker_names": ",".join(names)}
     _save(onnx.load(str(source / "kokoro.onnx")), metadata, folder / "model.int8.onnx")
     return folder
 
