@@ -6,7 +6,6 @@ What was said before is in the option `messages`; nothing is remembered from one
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-
 from typing import Annotated
 
 from pydantic import Field
