@@ -22,8 +22,7 @@ TEXT = "The keeper of the light had not spoken."
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    pytest.importorskip("sherpa_onnx", reason="sherpa needs sherpa_onnx: extra sherpa")
+def folders(sherpa_extra: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("sherpa")
     return {name: getattr(sherpa_folders, name)(root / name) for name in ("piper", "kokoro", "hearing_toy")}
 
