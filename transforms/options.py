@@ -44,8 +44,7 @@ class Options(BaseModel):
     @classmethod
     def parse(cls, values: Mapping[str, Any], over: Mapping[str, Any] | None = None) -> Self:
         """Values (strings are converted) as options, those of `over` above the others. Raises `bad_option` naming the field and what is near."""
-        if over:
-            values = {**cls.one_by_one(values), **cls.one_by_one(over)}
+        values = {**cls.one_by_one(values), **cls.one_by_one(over)} if over else dict(values)
         try:
             return cls.model_validate(values)
         except ValidationError as error:
