@@ -8,8 +8,7 @@ Piper, music is generated; the hour is the minute's material repeated.
 Over an hour Piper stands for Kokoro where a voice speaks, but in clone. A voice is embedded, and a turn of a chat heard, up to
 ten minutes: those have no hour. chat's minute is one question of that length, and its answer. Of translate-text and complete,
 which have no audio, a minute and an hour are as much of the story as takes about so long to say, 7 and 428 paragraphs: each
-is translated, or answered as a message of its own, in up to 256 tokens. clone speaks in a mix of stock voices (no torch). The rows
-of translate-text and complete were measured beside ten times as much work as there are cores: of them only CPU and memory tell anything.
+is translated, or answered as a message of its own, in up to 256 tokens. clone speaks in a mix of stock voices (no torch).
 """
 
 from __future__ import annotations

@@ -194,8 +194,10 @@ def taken_by(cls: type[Engine], audio: Audio) -> Audio:
 
 @pytest.fixture(scope="module")
 def pieces(engine: Engine, speech: list[Audio]) -> list[Piece]:
-    options = options_of(type(engine))
-    return [piece_of(type(engine), text, audio, options, seed) for seed, (text, audio) in enumerate(zip(TEXTS, speech, strict=True))]
+    """One for each text; of engines whose answers mean nothing two are enough."""
+    cls = type(engine)
+    given = list(zip(TEXTS, speech, strict=True))[: 2 if cls.name in RANDOM else None]
+    return [piece_of(cls, text, audio, options_of(cls), seed) for seed, (text, audio) in enumerate(given)]
 
 
 def piece_of(cls: type[Engine], text: str, audio: Audio, options: Any, seed: int = 0) -> Piece:
