@@ -7,12 +7,16 @@ import platform
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Generator, Iterator
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
 from itertools import count
 from pathlib import Path
 
 import hypothesis
 import pytest
+from packaging.requirements import Requirement
 
 from pipelines.dev import kafka as apache_kafka, process, s3 as seaweedfs, services, tansu
 from transforms import models
@@ -26,6 +30,7 @@ S3_PORTS = pytest.StashKey[dict[str, int]]()
 S3_VERSION = pytest.StashKey[str]()
 KAFKA_VERSION = pytest.StashKey[str]()
 _numbers = count()
+EXTRAS = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,7 +52,21 @@ def pytest_configure(config: pytest.Config) -> None:
     }
 
 
+@cache
+def lacking(extra: str) -> list[str]:
+    """The distributions of an extra that are not installed here."""
+
+    def here(name: str) -> bool:
+        try:
+            return bool(distribution(name))
+        except PackageNotFoundError:
+            return False
+
+    return [name for line in EXTRAS[extra] if not here(name := Requirement(line).name)]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks by fixtures; and what an extra is needed for and not here is skipped."""
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         fixtures = getattr(item, "fixturenames", ())
@@ -55,6 +74,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("kafka")
         if "s3" in fixtures or "s3_server" in fixtures or parameters.get("out") == "s3":
             item.add_marker("s3")
+        for name in EXTRAS:
+            if f"{name}_extra" in fixtures:
+                item.add_marker(pytest.mark.extra(name))
+        for name in {mark.args[0] for mark in item.iter_markers("extra")}:
+            if absent := lacking(name):
+                item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(absent)}: extra {name}"))
+
+
+@pytest.fixture(scope="session")
+def torch_extra() -> None:
+    """For tests and fixtures that need torch, Kokoro's package or Demucs."""
+
+
+@pytest.fixture(scope="session")
+def sherpa_extra() -> None:
+    """For tests and fixtures that need sherpa-onnx."""
+
+
+@pytest.fixture(scope="session")
+def chatterbox_extra() -> None:
+    """For tests and fixtures that need Chatterbox's package."""
 
 
 @pytest.fixture(autouse=True, scope="session")

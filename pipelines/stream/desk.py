@@ -62,7 +62,7 @@ class Desk:
         self.warm = WarmEngine(self.engine, self.store, settings, stop, None)
 
     def _parse(self, text: str) -> Options:
-        options = self.engine.Options.parse({**self.spec.options, **json.loads(text)})
+        options = self.engine.Options.parse(self.spec.options, json.loads(text))
         pull.pull_all(self.engine.models(options), self.settings, self.on_bytes)
         return options
 
