@@ -16,6 +16,7 @@ from pipelines.batch import plan as plans, publish as publishing, snapshot as sn
 from pipelines.batch.lease import Lease, require_free, shard_name
 from pipelines.batch.room import Job
 from pipelines.batch.summary import describe_codes
+from pipelines.cluster import notes
 from pipelines.spec import PipelineSpec
 from pipelines.supervised import Control
 from sinks import parts
@@ -70,6 +71,7 @@ def run(spec: PipelineSpec, settings: Settings, progress: Progress, control: Con
 
 def run_into(spec: PipelineSpec, settings: Settings, progress: Progress, control: Control, take_over: bool = False) -> Summary:
     """As `run`, of a SOURCE that is no topic, or of the messages of one that OUT holds already."""
+    _check_cluster(settings, spec.out, spec.source)
     store = Store(spec.out, settings.storage_patience_s)
     if not spec.shard:
         _refuse_shards(store, settings)
@@ -83,6 +85,7 @@ def run_into(spec: PipelineSpec, settings: Settings, progress: Progress, control
 
 def replay(out: str, settings: Settings, progress: Progress, control: Control, take_over: bool = False) -> Summary:
     """Try the failures of an OUT again and publish again. Raises `bad_usage` when engine or weights have changed."""
+    _check_cluster(settings, out)
     store = Store(out, settings.storage_patience_s)
     stored = plans.require_stored(store)
     spec = PipelineSpec.parse({**stored["spec"], "out": out, "shard": None})
@@ -105,6 +108,13 @@ def replay(out: str, settings: Settings, progress: Progress, control: Control, t
             raise
 
 
+def _check_cluster(settings: Settings, out: str, source: str = "") -> None:
+    if settings.runner != "local":
+        from pipelines.cluster import driver
+
+        driver.check(settings, out, source)
+
+
 def _refuse_shards(store: Store, settings: Settings) -> None:
     """A whole run and shards of one do not share an OUT."""
     if plans.read_stored(store, plans.SHARDS):
@@ -124,13 +134,16 @@ def _finish(
     control: Control,
 ) -> Summary:
     began = time.monotonic()
+    if store.exists(notes.JOB):
+        from pipelines.cluster import driver
+
+        driver.end_left(store)
     plan = make_plan()
     progress.planned(plan)
     spec, tally = plan.spec, _Tally(plan, control)
     if spec.fail_fast:
         tally.judge()
     if plan.refs and control.reason is None:
-        pull.pull_all(plan.models, settings, progress.pulling)
         job = Job(store.url, spec.operation, spec.engine_name, plan.work, settings)
 
         def hear(event: dict[str, Any]) -> None:
@@ -139,7 +152,13 @@ def _finish(
             if lease.lost.is_set():
                 control.stop("lease_lost")
 
-        supervise.work(job, plan.refs, store, scratch, control, hear)
+        if settings.runner == "local":
+            pull.pull_all(plan.models, settings, progress.pulling)
+            supervise.work(job, plan.refs, store, scratch, control, hear)
+        else:
+            from pipelines.cluster import driver
+
+            driver.work(job, plan.models, plan.refs, store, scratch, control, hear)
     if lease.lost.is_set():
         raise WavemillError("lease_lost", f"another driver took {store.url} over")
     summary = _conclude(spec, store, tally, control, time.monotonic() - began)

@@ -1,0 +1,172 @@
+"""The driver's side of a cluster job: what is checked before it is sent, its progress, its end.
+
+Progress is read from the parts that workers commit, and what went wrong from their notes; of the runner only its job's state is asked.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.batch import units
+from pipelines.batch.room import Job
+from pipelines.cluster import notes, versions
+from pipelines.cluster.jobs import JobServer, Running
+from pipelines.cluster.share import Order
+from pipelines.supervised import DEATHS, Control, Hear
+from sinks import parts
+from transforms.errors import WavemillError
+from transforms.operations import operation
+from transforms.records import KAFKA
+from transforms.settings import Settings
+from transforms.storage import Store, is_local
+
+POLL_S = 1.0
+MOST_POLL_S = 15.0
+CANCEL_PATIENCE_S = 30.0
+
+
+def check(settings: Settings, out: str, source: str = "") -> None:
+    """Refuse what cannot work on a cluster, before anything is planned. Raises `bad_usage`, `cluster_unavailable`, `version_mismatch`."""
+    for name, url in (("OUT", out), ("SOURCE", source)):
+        if url and not url.startswith(KAFKA) and is_local(url):
+            raise WavemillError(
+                "bad_usage",
+                f"{name} {url} is on this machine, and workers of a cluster do not reach it; put it on object storage, such as s3://BUCKET/..., or run without --runner",
+                name.lower(),
+            )
+    if not settings.endpoint:
+        raise WavemillError("bad_usage", "--endpoint HOST:PORT is missing: where the cluster's job server listens", "endpoint")
+    JobServer(settings).check()
+
+
+def end_left(store: Store) -> None:
+    """Cancel the job of a driver that died, as well as that is possible: what it still did would be done twice."""
+    left = notes.Submitted.read(store)
+    if left:
+        JobServer(Settings(runner="portable", endpoint=left.endpoint)).cancel(left.job_id)
+        notes.clear(store)
+
+
+def work(job: Job, models: Sequence[str], refs: Sequence[units.Ref], store: Store, scratch: Path, control: Control, hear: Hear) -> None:
+    """As `supervise.work`, on the cluster that the job's settings name."""
+    _refuse_local_inputs(job, scratch / "work.parquet")
+    token = secrets.token_hex(6)
+    job = replace(job, attempts=notes.attempts(token))
+    order = Order(job.to_json(), token, list(models), versions.mine())
+    watch = _Watch(store, scratch / "work.parquet", {parts.name(ref.unit, ref.n): ref for ref in refs}, notes.Inbox(store, token), hear)
+    server = JobServer(job.settings)
+    idle = 0
+    try:
+        while watch.left and control.reason is None:
+            before = len(watch.left)
+            running = server.submit(order, list(watch.left.values()))
+            notes.Submitted(job.settings.endpoint, running.job_id).write(store)
+            _follow(running, watch, job.settings, control)
+            idle = idle + 1 if len(watch.left) == before else 0
+            if watch.left and control.reason is None and idle == DEATHS:
+                raise WavemillError(
+                    "cluster_failed",
+                    f"the cluster's job ended {DEATHS} times without a new result; its last words:\n{running.last_words()}",
+                )
+    finally:
+        server.close()
+    notes.clear(store)
+
+
+def _refuse_local_inputs(job: Job, work: Path) -> None:
+    """Raises `bad_usage` for audio that only this machine has."""
+    file = pq.ParquetFile(work)
+    for name, kind in operation(job.operation).inputs.items():
+        column = f"in_{name}"
+        if kind == "text" or column not in file.schema_arrow.names:
+            continue
+        for group in range(file.num_row_groups):
+            urls = file.read_row_group(group, columns=[column]).column(column).drop_null()
+            for url in pc.unique(urls).to_pylist():
+                if is_local(url):
+                    raise WavemillError(
+                        "bad_usage",
+                        f"the input {url} is on this machine, and workers of a cluster do not reach it; put it beside the manifest on object storage",
+                        name,
+                    )
+
+
+@dataclass(slots=True)
+class _Watch:
+    """What is not committed yet, and what is told of what is."""
+
+    store: Store
+    work: Path
+    left: dict[str, units.Ref]
+    inbox: notes.Inbox
+    hear: Hear
+    hosts: set[str] = field(default_factory=set)
+
+    def look(self) -> float:
+        """Tell of new parts and notes; the seconds that took. Raises what a worker told of the system."""
+        began = time.monotonic()
+        for note in self.inbox.read():
+            if note["kind"] == "error":
+                raise WavemillError(note["code"], f"on {note['host']}: {note['detail']}")
+            if note["kind"] == "hello":
+                self.hosts.add(note["host"])
+                self.hear({"ready": True})
+            elif note["kind"] == "death":
+                self.hear({"death": f"{note['death']} on {note['host']}", "open": note["open"]})
+        for name, _ in list(self.store.sizes("parts")):
+            if name in self.left:
+                self.hear(self._report(name, self.left.pop(name)))
+        self.hear({})
+        return time.monotonic() - began
+
+    def _report(self, name: str, ref: units.Ref) -> dict[str, Any]:
+        rows = pq.ParquetFile(self.work).read_row_group(ref.group, columns=["id"]).slice(ref.offset, ref.rows)
+        return parts.report(self.store.read(name) or b"", rows.column("id").to_pylist()) | {"done": ref.unit, "cost_s": ref.cost_s}
+
+
+def _follow(running: Running, watch: _Watch, settings: Settings, control: Control) -> None:
+    """Until the job has ended, all is committed, or `control` says stop. Raises what workers told, and `cluster_unavailable`."""
+    silent_s = time.monotonic()
+    while True:
+        try:
+            before = (len(watch.left), len(watch.hosts))
+            took_s = watch.look()
+        except WavemillError:
+            running.cancel(CANCEL_PATIENCE_S)
+            raise
+        if (len(watch.left), len(watch.hosts)) != before:
+            silent_s = time.monotonic()
+        if control.reason is not None:
+            running.cancel(0 if control.killed else CANCEL_PATIENCE_S, lambda: control.killed)
+            watch.look()
+            return
+        state = running.state()
+        if state == "ended":
+            watch.look()
+            return
+        waited_s = time.monotonic() - silent_s
+        if waited_s > settings.cluster_patience_s and (not watch.hosts or state == "unknown"):
+            running.cancel(CANCEL_PATIENCE_S)
+            raise WavemillError("cluster_unavailable", _no_sign(settings, state, waited_s, running.last_words()))
+        time.sleep(min(max(POLL_S, 5 * took_s), MOST_POLL_S))
+
+
+def _no_sign(settings: Settings, state: str, waited_s: float, words: str) -> str:
+    if state == "unknown":
+        return (
+            f"the job server at {settings.endpoint} has not known of the job for {waited_s:.0f} s, and nothing was committed; "
+            "start it again, then give the same command: it goes on where this stopped"
+        )
+    return (
+        f"no worker began within {waited_s:.0f} s: either the cluster at {settings.endpoint} has no free slot, or there is no worker pool at "
+        f"{settings.pool} beside its task managers (`wavemill worker-pool`); the job was cancelled"
+        + (f". Its last words:\n{words}" if words else "")
+    )
