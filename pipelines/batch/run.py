@@ -71,7 +71,7 @@ def run(spec: PipelineSpec, settings: Settings, progress: Progress, control: Con
 
 def run_into(spec: PipelineSpec, settings: Settings, progress: Progress, control: Control, take_over: bool = False) -> Summary:
     """As `run`, of a SOURCE that is no topic, or of the messages of one that OUT holds already."""
-    _check_cluster(settings, spec.out, spec.source)
+    warnings = _check_cluster(settings, spec.out, spec.source)
     store = Store(spec.out, settings.storage_patience_s)
     if not spec.shard:
         _refuse_shards(store, settings)
@@ -80,12 +80,12 @@ def run_into(spec: PipelineSpec, settings: Settings, progress: Progress, control
         temporary_folder() as scratch,
     ):
         require_free(store, settings.lease_ttl_s, shard_name(spec.shard), beside_shards=spec.shard is not None)
-        return _finish(lambda: plans.make(spec, settings, store, scratch), settings, store, scratch, lease, progress, control)
+        return _finish(lambda: plans.make(spec, settings, store, scratch), settings, store, scratch, lease, progress, control, warnings)
 
 
 def replay(out: str, settings: Settings, progress: Progress, control: Control, take_over: bool = False) -> Summary:
     """Try the failures of an OUT again and publish again. Raises `bad_usage` when engine or weights have changed."""
-    _check_cluster(settings, out)
+    warnings = _check_cluster(settings, out)
     store = Store(out, settings.storage_patience_s)
     stored = plans.require_stored(store)
     spec = PipelineSpec.parse({**stored["spec"], "out": out, "shard": None})
@@ -101,18 +101,19 @@ def replay(out: str, settings: Settings, progress: Progress, control: Control, t
     ):
         require_free(store, settings.lease_ttl_s, shard_name(None))
         try:
-            return _finish(lambda: plans.remake(spec, store, scratch), settings, store, scratch, lease, progress, control)
+            return _finish(lambda: plans.remake(spec, store, scratch), settings, store, scratch, lease, progress, control, warnings)
         except WavemillError as error:
             if error.code == "work_mismatch":
                 raise WavemillError("bad_usage", "the weights have changed since these items were planned; use `wavemill run`") from error
             raise
 
 
-def _check_cluster(settings: Settings, out: str, source: str = "") -> None:
-    if settings.runner != "local":
-        from pipelines.cluster import driver
+def _check_cluster(settings: Settings, out: str, source: str = "") -> list[str]:
+    if settings.runner == "local":
+        return []
+    from pipelines.cluster import driver
 
-        driver.check(settings, out, source)
+    return driver.check(settings, out, source)
 
 
 def _refuse_shards(store: Store, settings: Settings) -> None:
@@ -132,6 +133,7 @@ def _finish(
     lease: Lease,
     progress: Progress,
     control: Control,
+    warnings: list[str],
 ) -> Summary:
     began = time.monotonic()
     if store.exists(notes.JOB):
@@ -139,6 +141,7 @@ def _finish(
 
         driver.end_left(store)
     plan = make_plan()
+    plan.warnings += warnings
     progress.planned(plan)
     spec, tally = plan.spec, _Tally(plan, control)
     if spec.fail_fast:

@@ -38,9 +38,11 @@ def work(
 ) -> None:
     """Work all units to their commit, or until `control` says stop. Raises what a child raised of the system.
 
-    `begun` says how often each unit was begun before, by parents that are dead themselves; `environment` is added to the children's.
+    `begun` says how often the try `UNIT-N` of a unit was begun before, by parents that are dead themselves; `environment` is added to
+    the children's.
     """
-    deaths = Counter(begun or {})
+    begun = begun or {}
+    deaths = Counter({ref.unit: begun.get(f"{ref.unit}-{ref.n}", 0) for ref in refs})
     left = {ref.unit: ref for ref in refs}
     alone = [left.pop(ref.unit) for ref in refs if deaths[ref.unit] >= DEATHS]
     empty_deaths = 0
@@ -65,7 +67,7 @@ def work(
                 alone.append(left.pop(unit))
     for ref in alone:
         if control.reason is None and not store.exists(parts.name(ref.unit, ref.n)):
-            _one_by_one(job, ref, store, scratch, control, hear, deaths, environment)
+            _one_by_one(job, ref, store, scratch, control, hear, begun, environment)
 
 
 def _one_by_one(
@@ -102,8 +104,8 @@ def _one_by_one(
             hear({"done": one.unit, "items": 1, "failed": {"engine_crashed": 1}, "audio_s": 0.0, "cost_s": one.cost_s, "slowest": []})
 
     for one in singles:
-        if begun.get(one.unit, 0) >= DEATHS:
-            crash(one.unit, begun[one.unit], "and its worker's with it")
+        if (times := begun.get(f"{one.unit}-{one.n}", 0)) >= DEATHS and not store.exists(parts.name(one.unit, one.n)):
+            crash(one.unit, times, "and its parent's with it")
     while left and control.reason is None:
         child = _child(serial, list(left.values()), scratch, control, hear, environment)
         code = child.run()

@@ -33,8 +33,8 @@ MOST_POLL_S = 15.0
 CANCEL_PATIENCE_S = 30.0
 
 
-def check(settings: Settings, out: str, source: str = "") -> None:
-    """Refuse what cannot work on a cluster, before anything is planned. Raises `bad_usage`, `cluster_unavailable`, `version_mismatch`."""
+def check(settings: Settings, out: str, source: str = "") -> list[str]:
+    """Refuse what cannot work on a cluster, before anything is planned; what to warn of. Raises `bad_usage`, `cluster_unavailable`, `version_mismatch`."""
     for name, url in (("OUT", out), ("SOURCE", source)):
         if url and not url.startswith(KAFKA) and is_local(url):
             raise WavemillError(
@@ -44,7 +44,11 @@ def check(settings: Settings, out: str, source: str = "") -> None:
             )
     if not settings.endpoint:
         raise WavemillError("bad_usage", "--endpoint HOST:PORT is missing: where the cluster's job server listens", "endpoint")
-    JobServer(settings).check()
+    server = JobServer(settings)
+    try:
+        return server.check()
+    finally:
+        server.close()
 
 
 def end_left(store: Store) -> None:
@@ -149,10 +153,10 @@ def _follow(running: Running, watch: _Watch, settings: Settings, control: Contro
             watch.look()
             return
         state = running.state()
-        if state == "ended":
+        waited_s = time.monotonic() - silent_s
+        if state == "ended" or (not watch.left and (state == "unknown" or waited_s > CANCEL_PATIENCE_S)):
             watch.look()
             return
-        waited_s = time.monotonic() - silent_s
         if waited_s > settings.cluster_patience_s and (not watch.hosts or state == "unknown"):
             running.cancel(CANCEL_PATIENCE_S)
             raise WavemillError("cluster_unavailable", _no_sign(settings, state, waited_s, running.last_words()))

@@ -17,6 +17,7 @@ from apache_beam.runners.portability.portable_runner import PortableRunner
 
 from pipelines.batch.beam import spread
 from pipelines.batch.units import Ref
+from pipelines.cluster import versions
 from pipelines.cluster.share import Order, WorkShare
 from transforms.errors import WavemillError
 from transforms.settings import Settings
@@ -36,16 +37,18 @@ class JobServer:
     def close(self) -> None:
         self.channel.close()
 
-    def check(self) -> None:
-        """Raises `cluster_unavailable` when it does not answer within `ANSWER_S`."""
+    def check(self) -> list[str]:
+        """Warnings. Raises `cluster_unavailable` when it does not answer within `ANSWER_S`, and `version_mismatch`."""
         try:
-            self.stub.DescribePipelineOptions(api.DescribePipelineOptionsRequest(), timeout=ANSWER_S, wait_for_ready=True)
+            answer = self.stub.DescribePipelineOptions(api.DescribePipelineOptionsRequest(), timeout=ANSWER_S, wait_for_ready=True)
         except grpc.RpcError as error:
             raise WavemillError(
                 "cluster_unavailable",
                 f"no Beam job server answers at {self.settings.endpoint} within {ANSWER_S:g} s ({_code(error)}); is it started, and the port that of its jobs?",
                 "endpoint",
             ) from None
+        warning = versions.judge((one.group, one.name) for one in answer.options) if self.settings.runner == "flink" else None
+        return [warning] if warning else []
 
     def submit(self, order: Order, refs: Sequence[Ref]) -> Running:
         """Send the job. Raises `cluster_unavailable`."""

@@ -46,8 +46,8 @@ def mark(store: Store, folder: str, unit: str, n: int) -> None:
 
 
 def count_marks(store: Store, folder: str) -> Counter[str]:
-    """How often each unit was begun."""
-    return Counter(name.rpartition("/")[2].partition("-")[0] for name, _ in store.sizes(folder)) if folder else Counter()
+    """How often each `UNIT-N` was begun."""
+    return Counter(name.rpartition("/")[2].rpartition("-")[0] for name, _ in store.sizes(folder))
 
 
 def tell(store: Store, token: str, kind: str, **facts: Any) -> None:

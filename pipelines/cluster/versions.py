@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from importlib.metadata import version
 
 from transforms.errors import WavemillError
 
-TESTED = {("2.77", "2.70")}
-"""Beam's minor versions, Python's and the job server's, that have run together."""
+TESTED = {("2.77", "74420a19022a"): "2.70"}
+"""Beam's Python version and a digest of the job server's options -> the server's version. A server does not tell that itself, but its
+options differ between versions; these have run together."""
+GROUPS = ("FlinkPipelineOptions", "PortablePipelineOptions", "SdkHarnessOptions")
 
 
 def mine() -> dict[str, str]:
@@ -25,3 +29,20 @@ def require_same(driver: dict[str, str], host: str) -> None:
         raise WavemillError(
             "version_mismatch", f"the worker pool on {host} has {wrong}; install the same version on both, then start the pool again"
         )
+
+
+def judge(options: Iterable[tuple[str, str]]) -> str | None:
+    """A warning for a Flink job server that is none of the tested ones, by its options, each a group and a name.
+
+    Raises `version_mismatch` for what is no job server of Flink.
+    """
+    known = sorted(f"{group.rpartition('.')[2]} {name}" for group, name in options if group.endswith(GROUPS))
+    if not any(name.startswith(GROUPS[0]) for name in known):
+        raise WavemillError(
+            "version_mismatch", "what answers at --endpoint is no job server of Flink; for another one give --runner portable", "endpoint"
+        )
+    python, found = version("apache-beam").rpartition(".")[0], hashlib.sha256("\n".join(known).encode()).hexdigest()[:12]
+    if (python, found) in TESTED:
+        return None
+    tested = ", ".join(f"Python {python} with job server {java}" for (python, _), java in TESTED.items())
+    return f"this Beam, {python}, was not tried with a job server of that version (its options are {found}); tried were: {tested}"
