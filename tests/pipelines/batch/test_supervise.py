@@ -110,10 +110,3 @@ def test_a_process_that_holds_too_much_is_replaced_between_units_and_nothing_is_
     assert sum("ready" in event for event in heard.events) > 1
     assert len(heard.units) == len(set(heard.units)) == 6
     assert len([event for event in heard.events if "open" in event]) == 6
-
-
-def test_a_unit_of_one_item_that_was_open_beside_a_killer_is_not_taken_for_it(runner: Runner) -> None:
-    runner.write([{"id": f"i{index}", "text": f"line {index}"} for index in range(5)])
-    # the last unit is the fifth item alone, and slow enough to be open whenever the first kills
-    summary = runner.run(options={"crash_on": "line 0", "delay_s": 0.3})
-    assert summary.failed == {"engine_crashed": 1} and summary.done == 4

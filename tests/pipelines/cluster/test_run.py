@@ -32,6 +32,24 @@ def test_sixty_items_on_two_hosts_are_what_a_local_run_makes_of_them(place: Plac
     assert not place.hosts.files.exists(f"{place.out}/cluster")
 
 
+def test_real_speech_and_real_transcripts_are_those_of_a_local_run(place: Place) -> None:
+    texts = ["Good morning from a cluster.", "The second sentence is spoken on another host.", "And here is a third one.", "The end."]
+    place.write([{"id": f"s{index}", "text": text} for index, text in enumerate(texts)])
+    flags = ("--unit-items", "1", "--format", "wav")
+    spoken = place.run(*flags, engine="kokoro")
+    local = f"{place.base}/local"
+    assert spoken["done"] == place.run(*flags, engine="kokoro", out=local, cluster=False)["done"] == 4, spoken
+    assert place.results() == place.results(local)
+    place.source = f"{place.base}/spoken.jsonl"
+    place.write([{"id": row["id"], "audio": row["uri"]} for row in place.manifest()])
+    place.out, local = f"{place.base}/heard", f"{place.base}/heard-locally"
+    flags = ("--unit-items", "2", "-O", "model=tiny.en")
+    heard = place.run(*flags, operation="transcribe", engine="faster-whisper")
+    assert heard["done"] == place.run(*flags, operation="transcribe", engine="faster-whisper", out=local, cluster=False)["done"] == 4, heard
+    assert place.results() == place.results(local)
+    assert "cluster" in place.results()[0][0][5]
+
+
 def test_what_was_begun_here_goes_on_on_the_cluster_and_the_other_way_about(place: Place) -> None:
     place.write(lines(24))
     flags = ("--unit-items", "2", "-O", "delay_s=0.5")
