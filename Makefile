@@ -1,6 +1,6 @@
 # Every target makes .venv when it is missing, and installs again when pyproject.toml or constraints.txt changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast check format bench quality prove-resume prove-stream cluster-up cluster-down constraints clean
+.PHONY: help demo test fast check format bench quality prove-resume prove-stream prove-cluster cluster-up cluster-down constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -57,6 +57,9 @@ prove-resume: $(INSTALLED)  ## kill real runs at random moments, compare with un
 
 prove-stream: $(INSTALLED)  ## kill stream workers at random moments, count every message's outcomes, and write docs/delivery.md
 	$(BIN)/python -m benchmarks.stream 10000 20
+
+prove-cluster: $(INSTALLED)  ## real runs on a Flink cluster of two hosts, and kills; writes docs/scale-out.md, and goes on where it was stopped
+	$(BIN)/python -m benchmarks.cluster
 
 cluster-up: $(INSTALLED)  ## a Flink cluster of two hosts with S3 on this machine (root, Java 17, Maven); docs/scale-out.md
 	$(BIN)/python deploy/cluster/cluster.py up

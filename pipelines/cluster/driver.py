@@ -30,7 +30,7 @@ from transforms.storage import Store, is_local
 
 POLL_S = 1.0
 MOST_POLL_S = 15.0
-CANCEL_PATIENCE_S = 30.0
+STOP_PATIENCE_S = 30.0
 
 
 def check(settings: Settings, out: str, source: str = "") -> list[str]:
@@ -52,11 +52,11 @@ def check(settings: Settings, out: str, source: str = "") -> list[str]:
 
 
 def end_left(store: Store) -> None:
-    """Cancel the job of a driver that died, as well as that is possible: what it still did would be done twice."""
+    """End the job that a dead driver left: what it still did would be done twice."""
     left = notes.Submitted.read(store)
     if left:
-        JobServer(Settings(runner="portable", endpoint=left.endpoint)).cancel(left.job_id)
-        notes.clear(store)
+        notes.stop(store, left.token)
+        store.remove([notes.JOB])
 
 
 def work(job: Job, models: Sequence[str], refs: Sequence[units.Ref], store: Store, scratch: Path, control: Control, hear: Hear) -> None:
@@ -72,17 +72,34 @@ def work(job: Job, models: Sequence[str], refs: Sequence[units.Ref], store: Stor
         while watch.left and control.reason is None:
             before = len(watch.left)
             running = server.submit(order, list(watch.left.values()))
-            notes.Submitted(job.settings.endpoint, running.job_id).write(store)
-            _follow(running, watch, job.settings, control)
+            notes.Submitted(job.settings.endpoint, running.job_id, token).write(store)
+            try:
+                _follow(running, watch, job.settings, control)
+            except WavemillError:
+                if _end(running, store, token, control):
+                    notes.clear(store)
+                raise
             idle = idle + 1 if len(watch.left) == before else 0
             if watch.left and control.reason is None and idle == DEATHS:
                 raise WavemillError(
                     "cluster_failed",
-                    f"the cluster's job ended {DEATHS} times without a new result; its last words:\n{running.last_words()}",
+                    f"the cluster's job ended {DEATHS} times without a new result; its last words:\n{running.last_words()}\n"
+                    f"Workers come from the pool at {job.settings.pool} beside each task manager; when that is mended the same command goes on",
                 )
+        if control.reason is None or _end(running, store, token, control):
+            notes.clear(store)
+        watch.look()
     finally:
         server.close()
-    notes.clear(store)
+
+
+def _end(running: Running, store: Store, token: str, control: Control) -> bool:
+    """Have the workers stop, and the job end; whether it did in time. Where it did not, it will when its workers come to look."""
+    notes.stop(store, token)
+    if running.wait(0 if control.killed else STOP_PATIENCE_S, lambda: control.killed):
+        return True
+    running.cancel()
+    return False
 
 
 def _refuse_local_inputs(job: Job, work: Path) -> None:
@@ -138,28 +155,18 @@ class _Watch:
 
 def _follow(running: Running, watch: _Watch, settings: Settings, control: Control) -> None:
     """Until the job has ended, all is committed, or `control` says stop. Raises what workers told, and `cluster_unavailable`."""
-    silent_s = time.monotonic()
-    while True:
-        try:
-            before = (len(watch.left), len(watch.hosts))
-            took_s = watch.look()
-        except WavemillError:
-            running.cancel(CANCEL_PATIENCE_S)
-            raise
+    sign_s = time.monotonic()
+    while control.reason is None:
+        before = (len(watch.left), len(watch.hosts))
+        took_s = watch.look()
         if (len(watch.left), len(watch.hosts)) != before:
-            silent_s = time.monotonic()
-        if control.reason is not None:
-            running.cancel(0 if control.killed else CANCEL_PATIENCE_S, lambda: control.killed)
+            sign_s = time.monotonic()
+        state, silent_s = running.state(), time.monotonic() - sign_s
+        if state == "ended" or (not watch.left and (state == "unknown" or silent_s > STOP_PATIENCE_S)):
             watch.look()
             return
-        state = running.state()
-        waited_s = time.monotonic() - silent_s
-        if state == "ended" or (not watch.left and (state == "unknown" or waited_s > CANCEL_PATIENCE_S)):
-            watch.look()
-            return
-        if waited_s > settings.cluster_patience_s and (not watch.hosts or state == "unknown"):
-            running.cancel(CANCEL_PATIENCE_S)
-            raise WavemillError("cluster_unavailable", _no_sign(settings, state, waited_s, running.last_words()))
+        if silent_s > settings.cluster_patience_s and (not watch.hosts or state == "unknown"):
+            raise WavemillError("cluster_unavailable", _no_sign(settings, state, silent_s, running.last_words()))
         time.sleep(min(max(POLL_S, 5 * took_s), MOST_POLL_S))
 
 
@@ -171,6 +178,6 @@ def _no_sign(settings: Settings, state: str, waited_s: float, words: str) -> str
         )
     return (
         f"no worker began within {waited_s:.0f} s: either the cluster at {settings.endpoint} has no free slot, or there is no worker pool at "
-        f"{settings.pool} beside its task managers (`wavemill worker-pool`); the job was cancelled"
+        f"{settings.pool} beside its task managers (`wavemill worker-pool`); the job is ended"
         + (f". Its last words:\n{words}" if words else "")
     )

@@ -63,11 +63,6 @@ class JobServer:
             ) from None
         return Running(self, result._job_id)
 
-    def cancel(self, job_id: str) -> None:
-        """Cancel a job where it can be reached; one that ended or is unknown does not matter."""
-        with suppress(grpc.RpcError):
-            self.stub.Cancel(api.CancelJobRequest(job_id=job_id), timeout=ANSWER_S)
-
 
 def flags(settings: Settings) -> list[str]:
     """Beam's options for the runner: for Flink what its workers need, and then whatever was given."""
@@ -100,12 +95,17 @@ class Running:
             return "unknown"
         return "ended" if found in ENDED else "runs"
 
-    def cancel(self, patience_s: float, enough: Callable[[], bool] = lambda: False) -> None:
-        """Cancel it and wait until it has ended, at most so long or until `enough`."""
+    def wait(self, patience_s: float, enough: Callable[[], bool]) -> bool:
+        """Whether it ended within `patience_s`, or before `enough`."""
         deadline = time.monotonic() + patience_s
-        self.server.cancel(self.job_id)
-        while time.monotonic() < deadline and self.state() == "runs" and not enough():
+        while (state := self.state()) == "runs" and time.monotonic() < deadline and not enough():
             time.sleep(0.2)
+        return state == "ended"
+
+    def cancel(self) -> None:
+        """Ask the job server to cancel it; Flink's drops the job and leaves what Flink has of it."""
+        with suppress(grpc.RpcError):
+            self.server.stub.Cancel(api.CancelJobRequest(job_id=self.job_id), timeout=ANSWER_S)
 
     def last_words(self) -> str:
         """The end of what the cluster told of its troubles."""

@@ -1,7 +1,7 @@
 """What driver and workers of a cluster job tell each other, in OUT: the one place that both are sure to reach.
 
 `cluster/job.json` names the job that runs, so that whoever comes next can end it. Under `cluster/TOKEN/` workers leave notes
-(`hello`, `death`, `error`) and a mark for every unit they begin. A token lives as long as one driver.
+(`hello`, `death`, `error`) and a mark for every unit they begin, and the driver leaves `stop`. A token lives as long as one driver.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ class Submitted:
 
     endpoint: str
     job_id: str
+    token: str
 
     def write(self, store: Store) -> None:
         store.write(JOB, json.dumps(asdict(self)).encode())
@@ -32,7 +33,16 @@ class Submitted:
     @staticmethod
     def read(store: Store) -> Submitted | None:
         found = store.read_object(JOB)
-        return Submitted(found["endpoint"], found["job_id"]) if found and {"endpoint", "job_id"} <= found.keys() else None
+        return Submitted(**found) if found and found.keys() == {"endpoint", "job_id", "token"} else None
+
+
+def stop(store: Store, token: str) -> None:
+    """Have all workers of a job stop within a piece; the job then ends by itself. A runner's own cancelling may leave its job at work."""
+    store.write(f"{ROOT}/{token}/stop", b"1")
+
+
+def stopped(store: Store, token: str) -> bool:
+    return store.exists(f"{ROOT}/{token}/stop")
 
 
 def attempts(token: str) -> str:

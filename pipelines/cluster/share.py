@@ -6,9 +6,10 @@ So an engine that crashes takes no Beam worker along, and its death costs the cl
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from transforms.scratch import temporary_folder
 from transforms.settings import PoolPlace, Settings
 from transforms.storage import Store, is_local
 
+STOP_POLL_S = 2.0
 SENT = ("max_chars", "max_audio_h", "max_input_bytes", "storage_patience_s")
 """Settings that decide what an item's outcome is: the driver's hold. All others are the worker's own."""
 
@@ -65,7 +67,10 @@ def work(order: Order, refs: Sequence[Ref]) -> None:
     """Work the units of one bundle. What goes wrong with the system is told to the driver in a note, and raised."""
     job = _localize(Job.from_json(order.job))
     store = Store(job.out, job.settings.storage_patience_s)
+    control, ended = Control(), threading.Event()
     try:
+        if notes.stopped(store, order.token):
+            return
         versions.require_same(order.versions, PoolPlace().name)
         notes.tell(store, order.token, "hello")
         pull.pull_all(order.models, job.settings)
@@ -75,11 +80,21 @@ def work(order: Order, refs: Sequence[Ref]) -> None:
             if "death" in event:
                 notes.tell(store, order.token, "death", **event)
 
+        threading.Thread(target=_obey, args=(store, order.token, control, ended), name="stop", daemon=True).start()
         with temporary_folder() as scratch, _copy() as environment:
-            supervise.work(job, refs, store, scratch, Control(), hear, marks, environment)
+            supervise.work(job, refs, store, scratch, control, hear, marks, environment)
     except WavemillError as error:
         notes.tell(store, order.token, "error", code=error.code, detail=error.detail)
         raise
+    finally:
+        ended.set()
+
+
+def _obey(store: Store, token: str, control: Control, ended: threading.Event) -> None:
+    while control.reason is None and not ended.wait(STOP_POLL_S):
+        with suppress(WavemillError):  # the storage is in trouble: the work itself will meet that
+            if notes.stopped(store, token):
+                control.stop("stopped")
 
 
 def _localize(job: Job) -> Job:

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from apache_beam.portability.api import beam_fn_api_pb2 as api, beam_fn_api_pb2_grpc as rpc
 
+from benchmarks.measure import ROOT
 from pipelines.batch import plan as plans, run as runs
 from pipelines.batch.room import Job
 from pipelines.cluster import driver, notes, share, versions
@@ -27,7 +28,7 @@ from transforms.errors import WavemillError, exit_code
 from transforms.settings import Settings
 from transforms.storage import Store
 
-from .conftest import ROOT, wait_for
+from .conftest import wait_for
 
 DYING = """
 import sys
@@ -99,7 +100,7 @@ def test_a_portable_run_ends_as_a_local_one_in_the_pool_s_workers(tmp_path: Path
     # progress is that of a local run
     done = [sorted((e["items"], e["failed"], e["audio_s"], e["done"]) for e in one.heard.events if "done" in e) for one in (there, here)]
     assert done[0] == done[1] and len(done[0]) == 3
-    assert not there.store.exists(notes.JOB) and pool.health()[1]["started"] == 1
+    assert not [entry for entry in there.store.entries(notes.ROOT) if entry.bytes] and pool.health()[1]["started"] == 1
 
 
 def test_what_this_machine_alone_has_is_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -256,7 +257,7 @@ def test_notes_are_read_once_and_marks_are_counted(tmp_path: Path) -> None:
     for unit in ("a", "a", "b"):
         notes.mark(store, notes.attempts("t"), unit, 0)
     assert notes.count_marks(store, notes.attempts("t")) == {"a-0": 2, "b-0": 1}
-    notes.Submitted("host:1", "job").write(store)
-    assert notes.Submitted.read(store) == notes.Submitted("host:1", "job")
+    notes.Submitted("host:1", "job", "t").write(store)
+    assert notes.Submitted.read(store) == notes.Submitted("host:1", "job", "t")
     notes.clear(store)
     assert notes.Submitted.read(store) is None and not store.entries(notes.ROOT)

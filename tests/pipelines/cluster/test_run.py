@@ -8,7 +8,9 @@ from typing import Any
 import psutil
 import pytest
 
-from .conftest import Place, interrupt, wait_for
+from benchmarks.hosts import Place
+
+from .conftest import interrupt, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.java, pytest.mark.timeout(300)]
 
@@ -29,7 +31,7 @@ def test_sixty_items_on_two_hosts_are_what_a_local_run_makes_of_them(place: Plac
     assert place.run(*flags, out=local, cluster=False)["done"] == 58
     assert place.results() == place.results(local)
     assert place.run(*flags)["made"] == 0
-    assert not place.hosts.files.exists(f"{place.out}/cluster")
+    assert not place.files("cluster")
 
 
 def test_real_speech_and_real_transcripts_are_those_of_a_local_run(place: Place) -> None:
@@ -66,13 +68,13 @@ def test_what_was_begun_here_goes_on_on_the_cluster_and_the_other_way_about(plac
     # the job that was left behind is ended by whoever comes next
     summary = place.run(*flags, cluster=False)
     assert summary["state"] == "done" and summary["done"] == 24, summary
-    assert place.hosts.jobs() and set(place.hosts.jobs().values()) <= {"FINISHED", "CANCELED"}
+    wait_for(lambda: set(place.hosts.jobs().values()) == {"FINISHED"}, "the job that was left goes on")
     after = place.parts()
     assert {name: after[name] for name in there} == there and len(there) > len(here)
     assert len(after) == 12
 
 
-def test_ctrl_c_cancels_the_job_and_the_same_command_goes_on(place: Place) -> None:
+def test_ctrl_c_ends_the_job_and_the_same_command_goes_on(place: Place) -> None:
     place.write(lines(20))
     flags = ("--unit-items", "2", "-O", "delay_s=0.5")
     driver = place.start(*flags)
@@ -80,7 +82,7 @@ def test_ctrl_c_cancels_the_job_and_the_same_command_goes_on(place: Place) -> No
     jobs = [job for job, state in place.hosts.jobs().items() if state == "RUNNING"]
     code, said = interrupt(driver)
     assert code == 130 and "the same command again goes on" in said
-    assert [place.hosts.jobs()[job] for job in jobs] == ["CANCELED"]
+    assert jobs and [place.hosts.jobs()[job] for job in jobs] == ["FINISHED"]
     before = place.parts()
     summary = place.run(*flags)
     after = place.parts()
