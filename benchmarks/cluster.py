@@ -130,7 +130,7 @@ def kills(old: str) -> Iterator[str]:
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
         for line in old.splitlines()
-        if line.startswith(tuple(f"| {v} " for v in VICTIMS + ("host",)))
+        if line.startswith(tuple(f"| {v} " for v in (*VICTIMS, "host")))
     ]
     head = ["killed", "times", "ended by itself", "stopped, then ended right", "lost", "doubled", "committed units touched again"]
     for victim in (*VICTIMS, "host"):

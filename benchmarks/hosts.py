@@ -95,11 +95,10 @@ class Place:
         given = ["--engine", engine, "--json", *options, *place, *flags]
         return [sys.executable, "-P", "-m", "wavemill", "run", operation, self.source, "-o", out or self.out, *given]
 
-    def run(self, *flags: str, timeout_s: float = 900, **fields: Any) -> dict[str, Any]:
+    def run(self, *flags: str, timeout_s: float = 900, patience_s: float = 120, **fields: Any) -> dict[str, Any]:
         """A whole run: its summary, or its error."""
-        done = subprocess.run(
-            self.command(*flags, **fields), env=self.hosts.environment(), capture_output=True, text=True, timeout=timeout_s
-        )
+        environment = self.hosts.environment() | {"WAVEMILL_CLUSTER_PATIENCE_S": str(patience_s)}
+        done = subprocess.run(self.command(*flags, **fields), env=environment, capture_output=True, text=True, timeout=timeout_s)
         assert done.stdout, done.stderr
         return dict(json.loads(done.stdout.splitlines()[-1]), said=done.stderr)
 

@@ -44,8 +44,9 @@ def show_flags() -> list[click.Parameter]:
 
 def collect_place(params: dict[str, Any]) -> dict[str, Any]:
     """Overrides for `new_settings`."""
-    names = ("workers", "device", "memory_limit_mb", "runner", "endpoint", "pool", "beam_options")
-    return {name: params.get(name) or None for name in names} | {"pull": False if params["no_pull"] else None}
+    names = ("workers", "device", "memory_limit_mb", "runner", "endpoint", "pool")
+    given = {name: params.get(name) for name in names}
+    return given | {"beam_options": params.get("beam_options") or None, "pull": False if params["no_pull"] else None}
 
 
 def spec_flags() -> list[click.Parameter]:

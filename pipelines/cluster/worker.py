@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+import traceback
 
 from apache_beam.runners.worker.sdk_worker import SdkHarness
 
@@ -42,9 +43,12 @@ def _leave_with(control: str) -> None:
 
 
 if __name__ == "__main__":
+    code = 0
     try:
         main()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    os._exit(0)  # libraries' threads must not keep it
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # what it is still at is another's by now

@@ -124,3 +124,11 @@ def test_a_missing_pool_ends_the_run_soon_with_its_name(place: Place) -> None:
     place.write(lines(4))
     summary = place.run("--pool", "localhost:50999")
     assert summary["code"] in ("cluster_failed", "cluster_unavailable") and "localhost:50999" in summary["detail"], summary
+
+
+def test_a_cluster_without_a_free_slot_is_waited_for_in_bounds_and_named(place: Place) -> None:
+    place.write(lines(4))
+    summary = place.run("--beam-option", "parallelism=9", patience_s=20)
+    assert summary["code"] == "cluster_unavailable" and "has no free slot" in summary["detail"], summary
+    # nothing is left to be done twice: workers that come now find that they shall stop
+    assert place.run()["done"] == 4
