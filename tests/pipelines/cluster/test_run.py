@@ -12,7 +12,7 @@ from benchmarks.hosts import Place
 
 from .conftest import interrupt, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.java, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.java, pytest.mark.timeout(600)]
 
 
 def lines(number: int) -> list[dict[str, Any]]:
