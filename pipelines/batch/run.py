@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import time
@@ -111,6 +112,7 @@ def replay(out: str, settings: Settings, progress: Progress, control: Control, t
 def _check_cluster(settings: Settings, out: str, source: str = "") -> list[str]:
     if settings.runner == "local":
         return []
+    logging.basicConfig(level=logging.ERROR)  # Beam warns of what it lacks when it is imported
     from pipelines.cluster import driver
 
     return driver.check(settings, out, source)
@@ -136,10 +138,7 @@ def _finish(
     warnings: list[str],
 ) -> Summary:
     began = time.monotonic()
-    if store.exists(notes.JOB):
-        from pipelines.cluster import driver
-
-        driver.end_left(store)
+    notes.end_left(store, lease.name)
     plan = make_plan()
     plan.warnings += warnings
     progress.planned(plan)
@@ -161,7 +160,7 @@ def _finish(
         else:
             from pipelines.cluster import driver
 
-            driver.work(job, plan.models, plan.refs, store, scratch, control, hear)
+            driver.work(job, plan.models, plan.refs, store, lease.name, scratch, control, hear)
     if lease.lost.is_set():
         raise WavemillError("lease_lost", f"another driver took {store.url} over")
     summary = _conclude(spec, store, tally, control, time.monotonic() - began)

@@ -5,7 +5,6 @@ Progress is read from the parts that workers commit, and what went wrong from th
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +29,7 @@ from transforms.storage import Store, is_local
 
 POLL_S = 1.0
 MOST_POLL_S = 15.0
+RESEND_S = 10.0
 STOP_PATIENCE_S = 30.0
 
 
@@ -51,55 +51,41 @@ def check(settings: Settings, out: str, source: str = "") -> list[str]:
         server.close()
 
 
-def end_left(store: Store) -> None:
-    """End the job that a dead driver left: what it still did would be done twice."""
-    left = notes.Submitted.read(store)
-    if left:
-        notes.stop(store, left.token)
-        store.remove([notes.JOB])
-
-
-def work(job: Job, models: Sequence[str], refs: Sequence[units.Ref], store: Store, scratch: Path, control: Control, hear: Hear) -> None:
-    """As `supervise.work`, on the cluster that the job's settings name."""
+def work(
+    job: Job, models: Sequence[str], refs: Sequence[units.Ref], store: Store, lease: str, scratch: Path, control: Control, hear: Hear
+) -> None:
+    """As `supervise.work`, on the cluster that the job's settings name; `lease` is the name of the driver's."""
     _refuse_local_inputs(job, scratch / "work.parquet")
-    token = secrets.token_hex(6)
+    token = notes.begin(store, lease, job.settings.endpoint)
     job = replace(job, attempts=notes.attempts(token))
     order = Order(job.to_json(), token, list(models), versions.mine())
     watch = _Watch(store, scratch / "work.parquet", {parts.name(ref.unit, ref.n): ref for ref in refs}, notes.Inbox(store, token), hear)
+    hear({})  # from now on a signal is the control's
     server = JobServer(job.settings)
-    idle = 0
+    running, ended = None, False
     try:
+        idle = 0
         while watch.left and control.reason is None:
             before = len(watch.left)
-            running = server.submit(order, list(watch.left.values()))
-            notes.Submitted(job.settings.endpoint, running.job_id, token).write(store)
-            try:
-                _follow(running, watch, job.settings, control)
-            except WavemillError:
-                if _end(running, store, token, control):
-                    notes.clear(store)
-                raise
+            watch.hosts.clear()
+            running, ended = server.submit(order, list(watch.left.values())), False
+            ended = _follow(running, watch, job.settings, control)
             idle = idle + 1 if len(watch.left) == before else 0
-            if watch.left and control.reason is None and idle == DEATHS:
+            if watch.left and idle == DEATHS and control.reason is None:
                 raise WavemillError(
                     "cluster_failed",
                     f"the cluster's job ended {DEATHS} times without a new result; its last words:\n{running.last_words()}\n"
                     f"Workers come from the pool at {job.settings.pool} beside each task manager; when that is mended the same command goes on",
                 )
-        if control.reason is None or _end(running, store, token, control):
-            notes.clear(store)
-        watch.look()
+            _wait(RESEND_S * idle, watch, control)
     finally:
+        if not ended:
+            notes.stop(store, token)
+            ended = running is not None and running.end(0 if control.killed else STOP_PATIENCE_S, lambda: control.killed)
+        if ended:
+            notes.clear(store, lease, token)
         server.close()
-
-
-def _end(running: Running, store: Store, token: str, control: Control) -> bool:
-    """Have the workers stop, and the job end; whether it did in time. Where it did not, it will when its workers come to look."""
-    notes.stop(store, token)
-    if running.wait(0 if control.killed else STOP_PATIENCE_S, lambda: control.killed):
-        return True
-    running.cancel()
-    return False
+    watch.look()
 
 
 def _refuse_local_inputs(job: Job, work: Path) -> None:
@@ -153,8 +139,8 @@ class _Watch:
         return parts.report(self.store.read(name) or b"", rows.column("id").to_pylist()) | {"done": ref.unit, "cost_s": ref.cost_s}
 
 
-def _follow(running: Running, watch: _Watch, settings: Settings, control: Control) -> None:
-    """Until the job has ended, all is committed, or `control` says stop. Raises what workers told, and `cluster_unavailable`."""
+def _follow(running: Running, watch: _Watch, settings: Settings, control: Control) -> bool:
+    """Until the job has ended, all is committed, or `control` says stop; whether it has ended. Raises what workers told, and `cluster_unavailable`."""
     sign_s = time.monotonic()
     while control.reason is None:
         before = (len(watch.left), len(watch.hosts))
@@ -164,10 +150,18 @@ def _follow(running: Running, watch: _Watch, settings: Settings, control: Contro
         state, silent_s = running.state(), time.monotonic() - sign_s
         if state == "ended" or (not watch.left and (state == "unknown" or silent_s > STOP_PATIENCE_S)):
             watch.look()
-            return
+            return state == "ended"
         if silent_s > settings.cluster_patience_s and (not watch.hosts or state == "unknown"):
             raise WavemillError("cluster_unavailable", _no_sign(settings, state, silent_s, running.last_words()))
         time.sleep(min(max(POLL_S, 5 * took_s), MOST_POLL_S))
+    return False
+
+
+def _wait(seconds: float, watch: _Watch, control: Control) -> None:
+    """Before a job is sent again that brought nothing: what ended it may be on its way back."""
+    until = time.monotonic() + seconds
+    while watch.left and control.reason is None and time.monotonic() < until:
+        time.sleep(0.2)
 
 
 def _no_sign(settings: Settings, state: str, waited_s: float, words: str) -> str:

@@ -95,17 +95,15 @@ class Running:
             return "unknown"
         return "ended" if found in ENDED else "runs"
 
-    def wait(self, patience_s: float, enough: Callable[[], bool]) -> bool:
-        """Whether it ended within `patience_s`, or before `enough`."""
+    def end(self, patience_s: float, enough: Callable[[], bool]) -> bool:
+        """Whether a job that was told to stop has ended within `patience_s`, or before `enough`. One that has not will when its workers look."""
         deadline = time.monotonic() + patience_s
         while (state := self.state()) == "runs" and time.monotonic() < deadline and not enough():
             time.sleep(0.2)
+        if state == "runs":
+            with suppress(grpc.RpcError):
+                self.server.stub.Cancel(api.CancelJobRequest(job_id=self.job_id), timeout=ANSWER_S)
         return state == "ended"
-
-    def cancel(self) -> None:
-        """Ask the job server to cancel it; Flink's drops the job and leaves what Flink has of it."""
-        with suppress(grpc.RpcError):
-            self.server.stub.Cancel(api.CancelJobRequest(job_id=self.job_id), timeout=ANSWER_S)
 
     def last_words(self) -> str:
         """The end of what the cluster told of its troubles."""

@@ -1,7 +1,8 @@
 """What driver and workers of a cluster job tell each other, in OUT: the one place that both are sure to reach.
 
-`cluster/job.json` names the job that runs, so that whoever comes next can end it. Under `cluster/TOKEN/` workers leave notes
-(`hello`, `death`, `error`) and a mark for every unit they begin, and the driver leaves `stop`. A token lives as long as one driver.
+`cluster/HOLDER.json` names the work of one driver that is under way, so that whoever comes next can end it; a holder is what its
+lease is called. Under `cluster/TOKEN/` workers leave notes (`hello`, `death`, `error`) and a mark for every unit they begin, and
+the driver leaves `stop`. A token lives as long as one driver.
 """
 
 from __future__ import annotations
@@ -9,31 +10,33 @@ from __future__ import annotations
 import json
 import secrets
 from collections import Counter
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from transforms.settings import PoolPlace
 from transforms.storage import Store
 
 ROOT = "cluster"
-JOB = f"{ROOT}/job.json"
 
 
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """A job of a driver, as the job server at `endpoint` knows it."""
+def record(lease: str) -> str:
+    """The file that names a driver's work, by the name of its lease."""
+    return f"{ROOT}/{lease.rpartition('/')[2]}"
 
-    endpoint: str
-    job_id: str
-    token: str
 
-    def write(self, store: Store) -> None:
-        store.write(JOB, json.dumps(asdict(self)).encode())
+def begin(store: Store, lease: str, endpoint: str) -> str:
+    """The token of a driver that sends work now."""
+    token = secrets.token_hex(6)
+    store.write(record(lease), json.dumps({"token": token, "endpoint": endpoint}).encode())
+    return token
 
-    @staticmethod
-    def read(store: Store) -> Submitted | None:
-        found = store.read_object(JOB)
-        return Submitted(**found) if found and found.keys() == {"endpoint", "job_id", "token"} else None
+
+def end_left(store: Store, lease: str) -> None:
+    """End what a dead driver of this lease left at work: it would be done twice. Its workers look for that within seconds."""
+    if store.exists(record(lease)):
+        token = (store.read_object(record(lease)) or {}).get("token")
+        if isinstance(token, str):
+            stop(store, token)
+        store.remove([record(lease)])
 
 
 def stop(store: Store, token: str) -> None:
@@ -79,6 +82,6 @@ class Inbox:
         return [note for name in new if (note := self.store.read_object(name))]
 
 
-def clear(store: Store) -> None:
-    """Remove all that jobs into this OUT have left."""
-    store.remove([name for name, _ in store.sizes(ROOT)])
+def clear(store: Store, lease: str, token: str) -> None:
+    """Remove all of a driver whose work has ended."""
+    store.remove([*(name for name, _ in store.sizes(f"{ROOT}/{token}")), record(lease)])

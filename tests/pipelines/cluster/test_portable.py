@@ -257,7 +257,22 @@ def test_notes_are_read_once_and_marks_are_counted(tmp_path: Path) -> None:
     for unit in ("a", "a", "b"):
         notes.mark(store, notes.attempts("t"), unit, 0)
     assert notes.count_marks(store, notes.attempts("t")) == {"a-0": 2, "b-0": 1}
-    notes.Submitted("host:1", "job", "t").write(store)
-    assert notes.Submitted.read(store) == notes.Submitted("host:1", "job", "t")
-    notes.clear(store)
-    assert notes.Submitted.read(store) is None and not store.entries(notes.ROOT)
+
+
+def test_what_a_dead_driver_left_at_work_is_told_to_stop_and_nobody_else_is(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    first, second = (notes.begin(store, f"leases/shard-{shard}-of-2.json", "host:1") for shard in (0, 1))
+    notes.end_left(store, "leases/shard-0-of-2.json")
+    notes.end_left(store, "leases/driver.json")
+    assert notes.stopped(store, first) and not notes.stopped(store, second)
+    notes.clear(store, "leases/shard-1-of-2.json", second)
+    assert [entry.url for entry in store.entries(notes.ROOT)] == [f"cluster/{first}/stop"]
+
+
+def test_a_worker_that_is_told_to_stop_begins_nothing(tmp_path: Path) -> None:
+    runner = Runner(tmp_path, str(tmp_path / "out"))
+    runner.write([{"text": "one"}])
+    plan = plans.make(runner.spec(), SETTINGS, runner.store, tmp_path)
+    notes.stop(runner.store, "t")
+    share.work(order(runner, plan.work), plan.refs)
+    assert not runner.store.entries("parts") and notes.Inbox(runner.store, "t").read() == []
