@@ -28,6 +28,8 @@ HERE = Path(__file__).parent
 FLINK = "beam-2.70.0-flink-1.19"
 JOB_PORT, REST_PORT, POOL_PORT, HEALTH_PORT = 8099, 8081, 50_000, 50_001
 PATIENCE_S = 90.0
+LAST = "last.json"
+"""What is left of a cluster that is down."""
 PACKAGES = ("util", "lang", "util.concurrent", "net", "nio", "text", "time", "lang.reflect")
 OPENS = [f"--add-opens=java.base/java.{name}=ALL-UNNAMED" for name in PACKAGES]
 OPENS.append("--add-exports=java.base/sun.net.util=ALL-UNNAMED")
@@ -84,11 +86,30 @@ def up(folder: Path, hosts: int = 2, with_kafka: bool = False, pool_flags: tuple
     if os.geteuid() or shutil.which("ip") is None:
         raise WavemillError("bad_usage", "hosts are network namespaces: this needs root and the program `ip` (Debian: iproute2)")
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "cluster.json").exists():
+        raise WavemillError("bad_usage", f"there is a cluster in {folder} already; `down` stops it")
     used = {line.split()[0] for line in _ip("netns", "list").splitlines()}
     net = random.choice([n for n in range(1, 255) if f"wm{n}-{HEAD}" not in used])
     ports = s3.choose_ports() | kafka.choose_ports()
+    if (folder / LAST).exists():  # what is stored knows its servers by their addresses
+        last = json.loads((folder / LAST).read_text())
+        net, ports = last["net"], last["ports"]
+        if f"wm{net}-{HEAD}" in used:
+            raise WavemillError(
+                "bad_usage", f"the addresses 10.77.{net}.x that {folder} had are another cluster's now; give another --folder"
+            )
     cluster = Cluster(str(folder.absolute()), net, hosts, ports, with_kafka, list(pool_flags))
     cluster.save()
+    try:
+        _make(cluster)
+    except BaseException:
+        down(folder)
+        raise
+    return cluster
+
+
+def _make(cluster: Cluster) -> None:
+    net, hosts, folder = cluster.net, cluster.hosts, Path(cluster.folder)
     _ip("link", "add", f"wmb{net}", "type", "bridge")
     _ip("addr", "add", f"10.77.{net}.1/24", "dev", f"wmb{net}")
     _ip("link", "set", f"wmb{net}", "up")
@@ -111,7 +132,6 @@ def up(folder: Path, hosts: int = 2, with_kafka: bool = False, pool_flags: tuple
         _wait(lambda host=host: healthy(cluster, host), "the worker pool is not ready", cluster, f"pool{host}")
     _wait(lambda: slots(cluster) >= 2 * hosts, "the TaskManagers do not register", cluster, "tasks1")
     _wait(lambda: _listens(cluster.ip(HEAD), JOB_PORT), "the job server does not answer", cluster, "server")
-    return cluster
 
 
 def start(cluster: Cluster, name: str) -> process.Running:
@@ -204,7 +224,7 @@ def down(folder: Path) -> None:
     for port in cluster.ports.values():
         for socket in Path("/tmp").glob(f"seaweedfs-*-{port}.sock"):
             socket.unlink(missing_ok=True)
-    (folder / "cluster.json").unlink()
+    (folder / "cluster.json").rename(folder / LAST)
 
 
 def slots(cluster: Cluster, free: bool = False) -> int:
@@ -271,12 +291,7 @@ def main(ctx: click.Context, folder: Path | None) -> None:
 @click.pass_obj
 def _up(folder: Path, hosts: int, with_kafka: bool, pool_flags: tuple[str, ...]) -> None:
     """Make the cluster, and say how to use it."""
-    try:
-        cluster = up(folder, hosts, with_kafka, pool_flags)
-    except BaseException:
-        if (folder / "cluster.json").exists():
-            down(folder)
-        raise
+    cluster = up(folder, hosts, with_kafka, pool_flags)
     for name, value in cluster.environment.items():
         click.echo(f"export {name}={value}")
     click.echo(f"# then: wavemill run ... -o s3://{s3.BUCKET}/first --runner flink --endpoint {cluster.endpoint}")

@@ -15,7 +15,6 @@ import pytest
 
 from benchmarks.hosts import Hosts, Place, load
 from benchmarks.measure import ROOT
-from transforms.errors import WavemillError
 
 PATIENCE_S = 300.0
 
@@ -48,12 +47,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     subprocess.run(["ip", "netns", "del", f"wm-try-{os.getpid()}"], check=True)
     script, folder = load(), tmp_path_factory.mktemp("cluster")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
-    try:
-        cluster = script.up(folder)
-    except WavemillError:
-        if (folder / "cluster.json").exists():
-            script.down(folder)
-        raise
+    cluster = script.up(folder)
     yield Hosts(script, cluster)
     script.down(folder)
 
