@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -78,6 +79,23 @@ def encode(items: Sequence[Item], outcomes: Sequence[Outcome], seconds: Sequence
     buffer = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), buffer, compression="zstd", write_statistics=False)
     return buffer.getvalue()
+
+
+def join(files: Sequence[bytes]) -> bytes:
+    """One part file of the rows of several, in their order."""
+    buffer = io.BytesIO()
+    table = pa.concat_tables([pq.read_table(io.BytesIO(data)) for data in files])
+    pq.write_table(table.cast(SCHEMA), buffer, compression="zstd", write_statistics=False)
+    return buffer.getvalue()
+
+
+def report(data: bytes, ids: Sequence[str]) -> dict[str, Any]:
+    """What a part file came to: items, failures by code, seconds of audio, and its slowest items. `ids` are its rows' ids."""
+    rows = pq.read_table(io.BytesIO(data), columns=["code", "duration_s", "seconds", "status"]).to_pylist()
+    failed = Counter(row["code"] for row in rows if row["status"] != "done")
+    audio_s = sum(row["duration_s"] or 0.0 for row in rows if row["status"] == "done")
+    slowest = sorted(zip((row["seconds"] for row in rows), ids, strict=True), reverse=True)[:5]
+    return {"items": len(rows), "failed": dict(failed), "audio_s": audio_s, "slowest": slowest}
 
 
 def decode(row: Mapping[str, Any]) -> Outcome:

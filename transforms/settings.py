@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Any, Literal
 
@@ -36,6 +37,23 @@ class Settings(BaseSettings):
     hub_timeout_s: float = Field(5.0, gt=0, description="how long to wait for the model hub before the packages")
     storage_patience_s: float = Field(60.0, ge=0, description="how long a storage error is retried before the run stops")
     lease_ttl_s: float = Field(60.0, gt=0, description="a lease without a heartbeat for this long is dead")
+    memory_limit_mb: int = Field(0, ge=0, description="an engine's process that holds more is replaced between two work units; 0 is never")
+    runner: Literal["local", "flink", "portable"] = Field("local", description="what runs the pipeline")
+    endpoint: str = Field("", description="HOST:PORT of the job server of a cluster")
+    pool: str = Field("localhost:50000", description="HOST:PORT at which each task manager finds its worker pool")
+    beam_options: tuple[str, ...] = Field((), description="further options of Beam, key=value")
+    cluster_patience_s: float = Field(120.0, gt=0, description="how long a cluster may show no sign of work before the run stops")
+
+
+class PoolPlace(BaseSettings):
+    """What a worker pool tells its workers of the machine, as `WAVEMILL_POOL_*`."""
+
+    model_config = SettingsConfigDict(env_prefix="WAVEMILL_POOL_", frozen=True, extra="ignore")
+
+    name: str = Field(default_factory=socket.gethostname, description="the host's name in messages")
+    folder: Path = Field(Path("."), description="where logs stand and engine copies are locked")
+    copies: int = Field(1, ge=1, description="engines loaded at once")
+    devices: str = Field("", description="devices by commas, one for each copy in turn")
 
 
 class TextEndpoint(BaseSettings):

@@ -311,7 +311,8 @@ class Store:
             self._made.add(folder)
         return path
 
-    def _write_local(self, name: str, data: bytes, durable: bool = False) -> None:
+    def _write_part(self, name: str, data: bytes, durable: bool) -> str:
+        """The path of a temporary file beside the named one, with the bytes in it."""
         path = self._place(name)
         part = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp"
         try:
@@ -324,9 +325,17 @@ class Store:
                     os.fsync(handle)
             finally:
                 os.close(handle)
-            os.replace(part, path)
         except OSError:
             self._made.discard(os.path.dirname(path))
+            Path(part).unlink(missing_ok=True)
+            raise
+        return part
+
+    def _write_local(self, name: str, data: bytes, durable: bool = False) -> None:
+        part = self._write_part(name, data, durable)
+        try:
+            os.replace(part, self.path(name))
+        except OSError:
             Path(part).unlink(missing_ok=True)
             raise
 
@@ -350,21 +359,19 @@ class Store:
         if self.local:
             os.sync()
 
-    def create(self, name: str, data: bytes) -> bool:
-        """Write only if nothing is there; false when something is."""
+    def create(self, name: str, data: bytes, durable: bool = False) -> bool:
+        """Write only if nothing is there; false when something is. `durable` as in `write`."""
         try:
             if self.local:
-                self._writing(name, lambda: self._create_local(name, data))
+                self._writing(name, lambda: self._create_local(name, data, durable))
             else:
                 self._writing(name, lambda: self._create_object(name, data))
         except FileExistsError:
             return False
         return True
 
-    def _create_local(self, name: str, data: bytes) -> None:
-        path = self._place(name)
-        part = f"{path}.{os.getpid()}-{threading.get_ident()}.tmp"
-        Path(part).write_bytes(data)
+    def _create_local(self, name: str, data: bytes, durable: bool) -> None:
+        path, part = self._place(name), self._write_part(name, data, durable)
         try:
             os.link(part, path)
         finally:

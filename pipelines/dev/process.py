@@ -80,14 +80,19 @@ def find(running: Running) -> psutil.Process | None:
     return None
 
 
-def spawn(command: Sequence[str], environment: Mapping[str, str], folder: Path, ports: Mapping[str, int]) -> Running:
-    """Start a process of its own session that outlives this one, and write its state down."""
+def spawn(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, ports: Mapping[str, int], within: Sequence[str] = ()
+) -> Running:
+    """Start a process of its own session that outlives this one, and write its state down.
+
+    `within` is a command that becomes the one given after it, such as `ip netns exec HOST`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log"
     opened = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     pid = os.posix_spawn(
-        command[0],
-        list(command),
+        [*within, *command][0],
+        [*within, *command],
         dict(environment),
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
