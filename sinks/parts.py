@@ -75,8 +75,13 @@ def encode(items: Sequence[Item], outcomes: Sequence[Outcome], seconds: Sequence
                 row["duration_s"] = outputs[0]["duration_s"]
             row["fields"] = json.dumps(plain(fields), ensure_ascii=False, sort_keys=True) if fields else None
         rows.append(row)
+    return to_bytes(pa.Table.from_pylist(rows, schema=SCHEMA))
+
+
+def to_bytes(rows: pa.Table) -> bytes:
+    """A part file of rows that have `SCHEMA`."""
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), buffer, compression="zstd", write_statistics=False)
+    pq.write_table(rows, buffer, compression="zstd", write_statistics=False)
     return buffer.getvalue()
 
 
