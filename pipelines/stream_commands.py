@@ -170,7 +170,7 @@ def stream_command(name: str) -> click.Command:
         from pipelines.stream.watch import Watch
         from pipelines.stream.worker import Worker
 
-        access = KafkaAccess(**{"brokers": params["brokers"]} if params["brokers"] else {})
+        access = KafkaAccess.here(params["brokers"])
         control, watch = Control(), Watch()
         if params["metrics"]:
             host, _, port = params["metrics"].rpartition(":")

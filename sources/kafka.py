@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +28,8 @@ MOST_RECORDS = 1 << 30
 """kafka-python 3.0.12 takes a paused partition up again only if no fetch of it was given out in part: so each is, whole."""
 AT_LETTERS = 500
 """Brokers take 4 kB of metadata."""
+NEW_PARTITIONS_MS = 10_000
+"""A topic is asked so often whether it has more partitions than before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
             "max_poll_records": MOST_RECORDS,
             "fetch_max_bytes": FETCH_BYTES,
             "max_partition_fetch_bytes": PARTITION_BYTES,
-            "metadata_max_age_ms": 30_000,
+            "metadata_max_age_ms": NEW_PARTITIONS_MS,
             "retry_backoff_ms": 20,
             "reconnect_backoff_max_ms": 2_000,
         }
@@ -207,11 +209,6 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
         owned = self.owned()
         ends = {home: self.consumer.highwater(home) for home in heads if home in owned}
         return {home.partition: max(0, end - heads[home]) for home, end in ends.items() if end is not None}
-
-    def missing(self, topics: Sequence[str]) -> list[str]:
-        """Those of the topics that the cluster does not have."""
-        known = self.consumer.topics()
-        return [topic for topic in topics if topic not in known]
 
     def close(self) -> None:
         self.consumer.close(autocommit=False, timeout_ms=5_000)

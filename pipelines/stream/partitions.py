@@ -36,7 +36,7 @@ class Entry:
     def of(cls, message: Message, row: Operation) -> Entry:
         """It counts for as much as a look at its claim tells, and for nothing where it is none."""
         try:
-            return cls(message, claims.length_s(claims.parse(message.value), row))
+            return cls(message, claims.length_s(claims.parse(claims.unwrap(message.value)[0]), row))
         except WavemillError:
             return cls(message, 0.0)
 

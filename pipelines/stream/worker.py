@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 
 from kafka import TopicPartition
@@ -74,6 +75,10 @@ class Worker:
                 while self.control.reason is None:
                     self._turn()
                 return self._drain()
+            except WavemillError as error:
+                if error.code != "worker_fenced":  # then there is another who has it in hand
+                    self._put_down()
+                raise
             finally:
                 self.writer.close()
         finally:
@@ -162,12 +167,12 @@ class Worker:
             began_s = time.monotonic()
             try:
                 encoded = {home: (offset, mark.encode()) for home, (offset, mark) in moves.items()}
-                self.writer.commit([answer.record for answer in done if answer.record], encoded, membership)
+                self.brokers.commit(self.writer, [answer.record for answer in done if answer.record], encoded, membership)
             except KafkaError as error:
                 self._recover(error)
                 return
             except WavemillError as error:
-                if self.spec.worker:
+                if self.spec.worker or error.code != "worker_fenced":
                     raise
                 # no other has this worker's random name: the broker gave the transaction up because it took too long
                 self._recover(error)
@@ -224,6 +229,20 @@ class Worker:
             if committed and committed.offset is not None:
                 self.watch.count(entry.answer for entry in partition.entries if entry.answer and entry.message.offset < committed.offset)
                 partition.advance(committed.offset, committed.mark)
+
+    def _put_down(self) -> None:
+        """Take the marks off what was in hand, as far as brokers let: this worker does not die of it."""
+        self.stop.set()
+        self.apart.stop("refused")
+        membership = self.reader.membership()
+        held = [self.partitions[home] for home in self.reader.owned() & set(self.partitions)]
+        marked = {one.home: (one.head, mark.encode()) for one in held if (mark := one.marked([], one.head)) != one.mark}
+        if not marked:
+            return
+        self.writer.close()
+        with suppress(KafkaError, WavemillError):
+            self.writer = self.brokers.open_writer()
+            self.writer.commit([], marked, membership)
 
     def _drain(self) -> bool:
         self.watch.state = "draining"

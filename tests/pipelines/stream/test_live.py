@@ -32,8 +32,8 @@ def spoken() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def live(kafka_server: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LiveStream]:
-    made = LiveStream(kafka_server, f"l{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**8}", tmp_path)
+def live(whole_kafka: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LiveStream]:
+    made = LiveStream(whole_kafka, f"l{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**8}", tmp_path)
     yield made
     made.producer.close()
     for worker in made.workers:
