@@ -29,6 +29,7 @@ from transforms.settings import KafkaAccess
 BEGIN_S = 120.0
 """A job that has not begun by then is cancelled."""
 LOOK_S = 1.0
+DISMISSALS = 5
 
 
 class Jobs:
@@ -93,10 +94,13 @@ class Jobs:
     def _dismiss(self, reader: TopicReader) -> None:
         """End the job from within: Flink's job server, asked to cancel, forgets a job and leaves Flink at work."""
         for number in reader.numbers():
-            try:
-                dismiss(self.spec, self.access, reader, number, _now())
-            except (KafkaError, WavemillError) as error:
-                self.say(f"partition {number} was not taken from the job: {type(error).__name__}: {error}")
+            for left in reversed(range(DISMISSALS)):
+                try:
+                    dismiss(self.spec, self.access, reader, number, _now())
+                    break
+                except (KafkaError, WavemillError) as error:  # fenced: a turn began in between
+                    if not left:
+                        self.say(f"partition {number} was not taken from the job: {type(error).__name__}: {error}")
 
     def _has_begun(self, job: Job, reader: TopicReader) -> bool:
         try:

@@ -75,7 +75,8 @@ def test_what_a_job_cannot_do_is_refused(stream: Stream) -> None:
         assert said in stream.log(worker)
 
 
+@pytest.mark.slow
 def test_a_job_server_that_is_away_is_asked_again(stream: Stream) -> None:
     driver = stream.start("--runner", "portable", "--endpoint", "127.0.0.1:1", "--beam-option", "job_server_timeout=1")
-    wait_for(lambda: stream.log(driver).count("was not taken") > 1, 120)
+    wait_for(lambda: stream.log(driver).count("was not taken") > 1, 150)
     assert stream.stop(driver) == 0
