@@ -1,6 +1,7 @@
-"""Resident memory of one worker over an hour's batches, at one every two seconds: 1,800 of 8 messages, and live 3,600 s of a session.
+"""Resident memory of one worker over an hour's batches, at one every two seconds: 1,800 of 8 messages, and live 3,600 s of audio.
 
-The hour goes by faster: the engine only looks at the audio (echo). Every clip is another, comes inline, and is decoded.
+The hour goes by faster: the engine only looks at the audio (echo). Every clip is another, comes inline, and is decoded; live,
+twelve sessions are heard at once.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from benchmarks.topics import Stream, a_broker
 from benchmarks.witness import Witness
 from transforms.live import RATE_HZ
 
-BATCH, BATCH_S, HOUR_S, CHUNK_S = 8, 2, 3600, 1.0
+BATCH, BATCH_S, HOUR_S = 8, 2, 3600
+CHUNK_S, SESSIONS = 1.0, 12
 MOST_MB = 20.0
 WARM = 0.2
 """So much of the run is left out before growth is looked at."""
@@ -65,13 +67,13 @@ def ordinary(stream: Stream, batches: int) -> Series:
 
 
 def live(stream: LiveStream, seconds: int) -> Series:
-    """Of a live worker that hears so much audio of one session."""
-    count = round(seconds / CHUNK_S)
+    """Of a live worker that hears so much audio, of `SESSIONS` at once."""
+    count = round(seconds / CHUNK_S / SESSIONS)
     sound = (3000 * np.sin(np.arange(round(CHUNK_S * RATE_HZ)) / 9)).astype(np.int16)
-    stream.say(*(chunk("hour", seq, sound, seq == count - 1) for seq in range(count)))
+    stream.say(*(chunk(f"s{session}", seq, sound, seq == count - 1) for seq in range(count) for session in range(SESSIONS)))
     worker = stream.listen(engine="echo")
     witness = Witness(stream)
-    series = follow(worker.pid, lambda: sum(witness.group_offsets().values()) / count)
+    series = follow(worker.pid, lambda: sum(witness.group_offsets().values()) / count / SESSIONS)
     stream.stop(worker)
     witness.close()
     stream.producer.close()

@@ -57,7 +57,7 @@ class Witness:
 
     def group_offsets(self) -> dict[int, int]:
         """Partition -> where the group stands, where it stands anywhere."""
-        found = self._group.committed([TopicPartition(self.input, number) for number in self.partitions(self.input)], timeout=10)
+        found = self._group.committed([TopicPartition(self.input, number) for number in self.partitions(self.input)], timeout=READ_S)
         return {one.partition: one.offset for one in found if one.offset >= 0}
 
     def members(self) -> dict[str, int]:
