@@ -1,6 +1,6 @@
 # Every target makes .venv when it is missing, and installs again when pyproject.toml or constraints.txt changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-engines fast check format bench quality prove-resume prove-stream constraints clean
+.PHONY: help demo test test-engines fast check format bench quality prove-resume prove-delivery prove-cluster cluster-up cluster-down constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -68,8 +68,17 @@ quality: $(INSTALLED)  ## measure what the models do, and write docs/quality.md
 prove-resume: $(INSTALLED)  ## kill real runs at random moments, compare with unbroken ones, and write docs/resume.md
 	$(BIN)/python -m benchmarks.resume 20
 
-prove-stream: $(INSTALLED)  ## kill stream workers at random moments, count every message's outcomes, and write docs/delivery.md
-	$(BIN)/python -m benchmarks.stream 10000 20
+prove-delivery: $(INSTALLED)  ## kill stream workers, brokers and drains at random moments, count outcomes, and write docs/delivery.md
+	$(BIN)/python -m benchmarks.delivery
+
+prove-cluster: $(INSTALLED)  ## real runs on a Flink cluster of two hosts, and kills; writes docs/scale-out.md, and goes on where it was stopped
+	$(BIN)/python -m benchmarks.cluster
+
+cluster-up: $(INSTALLED)  ## a Flink cluster of two hosts with S3 on this machine (root, Java 17, Maven); docs/scale-out.md
+	$(BIN)/python deploy/cluster/cluster.py up
+
+cluster-down: $(INSTALLED)  ## stop that cluster and remove its hosts
+	$(BIN)/python deploy/cluster/cluster.py down
 
 constraints: $(INSTALLED)  ## pin anew: the newest versions that pyproject.toml allows
 	$(BIN)/python .ci/constraints.py

@@ -49,6 +49,7 @@ COMMANDS = {
         "engines": Mount("What each operation can be done with.", "transforms.commands:engines"),
         "voices": Mount("The voices, and those that are saved.", "pipelines.voice_commands:voices"),
         "doctor": Mount("Check what is needed and say what to do.", "pipelines.doctor:doctor"),
+        "worker-pool": Mount("Start workers for a cluster's task manager on this host.", "pipelines.cluster.commands:worker_pool"),
         "dev": Mount("Real services for trying.", "pipelines.dev.commands:dev"),
     },
 }

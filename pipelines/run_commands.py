@@ -107,7 +107,8 @@ def run_command(name: str) -> click.Command:
       wavemill run {spelled} manifest.csv -o s3://bucket/out/ --max-failures 1% --workers 4
       wavemill run {spelled} manifest.jsonl -o out/ --shard 0/4
     """
-    params = [*run_flags.spec_flags(), TAKE_OVER, *run_flags.place_flags(), *run_flags.show_flags(), *flags.engine_flags(row)]
+    places = [*run_flags.place_flags(), *run_flags.cluster_flags()]
+    params = [*run_flags.spec_flags(), TAKE_OVER, *places, *run_flags.show_flags(), *flags.engine_flags(row)]
     return click.Command(spelled, params=params, callback=act, help=help)
 
 
@@ -173,7 +174,7 @@ def _drive(work: Callable[[Any, Control], Summary], quiet: bool, as_json: bool) 
     click.get_current_context().exit(ended.exit_code)
 
 
-@click.command(params=[TAKE_OVER, *run_flags.place_flags(), *run_flags.show_flags()])
+@click.command(params=[TAKE_OVER, *run_flags.place_flags(), *run_flags.cluster_flags(), *run_flags.show_flags()])
 @click.argument("out")
 def replay(out: str, take_over: bool, quiet: bool, as_json: bool, **place: Any) -> None:
     """Try the failures of OUT again, all of them, and publish again.

@@ -22,6 +22,23 @@ def place_flags() -> list[click.Parameter]:
     ]
 
 
+def cluster_flags() -> list[click.Parameter]:
+    """What else there is to say of where a run runs: on which cluster, and in how much memory."""
+    return [
+        click.Option(["--memory-limit-mb"], type=int, help="An engine's process that holds more is replaced between two work units."),
+        *runner_flags("What runs the pipeline; this machine when unset."),
+    ]
+
+
+def runner_flags(help: str) -> list[click.Parameter]:
+    return [
+        click.Option(["--runner"], type=click.Choice(["local", "flink", "portable"]), help=help),
+        click.Option(["--endpoint"], metavar="HOST:PORT", help="The job server of the cluster."),
+        click.Option(["--pool"], metavar="HOST:PORT", help="Where each task manager finds its worker pool; localhost:50000 when unset."),
+        click.Option(["--beam-option", "beam_options"], multiple=True, metavar="KEY=VALUE", help="An option of Beam's for the cluster."),
+    ]
+
+
 def show_flags() -> list[click.Parameter]:
     return [
         click.Option(["--quiet"], is_flag=True, help="No progress, and no summary unless something failed."),
@@ -31,7 +48,9 @@ def show_flags() -> list[click.Parameter]:
 
 def collect_place(params: dict[str, Any]) -> dict[str, Any]:
     """Overrides for `new_settings`."""
-    return {"workers": params["workers"], "device": params["device"], "pull": False if params["no_pull"] else None}
+    names = ("workers", "device", "memory_limit_mb", "runner", "endpoint", "pool")
+    given = {name: params.get(name) for name in names}
+    return given | {"beam_options": params.get("beam_options") or None, "pull": False if params["no_pull"] else None}
 
 
 def spec_flags() -> list[click.Parameter]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,10 @@ from pipelines import flags, run_flags
 from transforms.command_line import Lazy, Mount, new_settings, say
 from transforms.errors import WavemillError
 from transforms.operations import OPERATIONS, operation
+
+if TYPE_CHECKING:
+    from pipelines.stream.spec import StreamSpec
+    from transforms.settings import Settings
 
 stream = Lazy(
     "stream",
@@ -78,6 +82,13 @@ def _live_flags() -> list[click.Parameter]:
     ]
 
 
+def _require_job(params: dict[str, Any]) -> None:
+    """Refuse what a job of a Beam runner does not have."""
+    for flag in ("live", "metrics", "worker"):
+        if params.get(flag):
+            raise click.UsageError(f"--{flag} and --runner exclude each other")
+
+
 def _state_topic(params: dict[str, Any]) -> str:
     state = str(params.get("state", ""))
     if bool(state) != params.get("live", False):
@@ -95,6 +106,9 @@ def stream_command(name: str) -> click.Command:
         from transforms.settings import KafkaAccess
         from transforms.steps import check_options
 
+        settings = new_settings(**run_flags.collect_place(params))
+        if settings.runner != "local":
+            _require_job(params)
         spec = StreamSpec(
             operation=row.name,
             engine=params["engine"] or row.default_engine,
@@ -123,19 +137,20 @@ def stream_command(name: str) -> click.Command:
             import kafka  # noqa: F401
         except ImportError:
             raise WavemillError("bad_usage", "Kafka's client is not installed; pip install 'wavemill[kafka]' brings it") from None
+        if settings.runner != "local":
+            _run_jobs(spec, settings, params)
+            return
         from pipelines.stream.live import LiveWorker
         from pipelines.stream.watch import Watch
         from pipelines.stream.worker import Worker
 
-        access = KafkaAccess(**{"brokers": params["brokers"]} if params["brokers"] else {})
+        access = KafkaAccess.here(params["brokers"])
         control, watch = Control(), Watch()
         if params["metrics"]:
             host, _, port = params["metrics"].rpartition(":")
             say(f"wavemill: metrics and health at port {watch.serve(host, int(port))}")
         _obey_signals(control)
-        worker = (LiveWorker if spec.state else Worker)(
-            spec, new_settings(**run_flags.collect_place(params)), access, control, watch, lambda text: say(f"wavemill: {text}")
-        )
+        worker = (LiveWorker if spec.state else Worker)(spec, settings, access, control, watch, lambda text: say(f"wavemill: {text}"))
         ended = worker.run()
         watch.close()
         say("wavemill: stopped; the group goes on from here")
@@ -149,8 +164,34 @@ def stream_command(name: str) -> click.Command:
     Example:
       wavemill stream {spelled} --input in --output out --failures failed --group {spelled} --brokers 127.0.0.1:9092
     """
-    params = [*_topic_flags(), *(_live_flags() if row.name == "transcribe" else []), *run_flags.place_flags(), *flags.engine_flags(row)]
+    params = [
+        *_topic_flags(),
+        *(_live_flags() if row.name == "transcribe" else []),
+        *run_flags.runner_flags("Experimental: a job of this Beam runner does the work, and this command watches it."),
+        *run_flags.place_flags(),
+        *flags.engine_flags(row),
+    ]
     return click.Command(spelled, params=params, callback=act, help=help)
+
+
+def _run_jobs(spec: StreamSpec, settings: Settings, params: dict[str, Any]) -> None:
+    from dataclasses import replace
+
+    from pipelines.cluster.jobs import flags as beam_flags
+    from pipelines.stream.jobs import Jobs
+    from pipelines.supervised import Control
+    from transforms.settings import KafkaAccess
+    from transforms.storage import Store
+
+    if not settings.endpoint:
+        raise click.UsageError("--runner needs --endpoint")
+    control = Control()
+    _obey_signals(control)
+    given = {name: value for name, value in run_flags.collect_place(params).items() if value is not None}
+    spec = replace(spec, out=Store(spec.out, settings.storage_patience_s).url)  # workers stand in other folders
+    access = KafkaAccess.here(params["brokers"])
+    Jobs(spec, given, access, beam_flags(settings), control, lambda text: say(f"wavemill: {text}")).run()
+    say("wavemill: the job is cancelled; the group goes on from here")
 
 
 def _obey_signals(control: Any) -> None:

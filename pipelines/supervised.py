@@ -13,10 +13,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
+
+import psutil
 
 from transforms.errors import WavemillError
 
@@ -52,10 +54,23 @@ class Child:
 
     `module` is run with the number of a file descriptor as its argument, gets `lines` on its standard input and writes
     events there as JSON lines: `open` and `done` name what is begun and finished, `error` and `detail` a fault of the system.
+
+    A child that has finished something and holds more than `memory_limit_mb` (0: no limit) is told to `rest`: to begin nothing more.
     """
 
-    def __init__(self, module: str, lines: Sequence[str], scratch: Path, control: Control, hear: Hear) -> None:
+    def __init__(
+        self,
+        module: str,
+        lines: Sequence[str],
+        scratch: Path,
+        control: Control,
+        hear: Hear,
+        environment: Mapping[str, str] | None = None,
+        memory_limit_mb: int = 0,
+    ) -> None:
         self.module, self.lines, self.scratch, self.control, self.hear = module, lines, scratch, control, hear
+        self.environment, self.memory_limit_mb = environment or {}, memory_limit_mb
+        self.rested = False
         self.opened: set[str] = set()
         self.done: set[str] = set()
         self.error: WavemillError | None = None
@@ -76,6 +91,7 @@ class Child:
         receive, send = os.pipe()
         environment = {**os.environ, "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         environment["TMPDIR"] = str(self.scratch)  # what a killed child leaves goes with the driver's own
+        environment |= self.environment
         with subprocess.Popen(
             [sys.executable, "-P", "-m", self.module, str(send)],
             stdin=subprocess.PIPE,
@@ -115,6 +131,10 @@ class Child:
                 process.stdin.write("stop\n")
                 process.stdin.flush()
                 told = True
+            elif not (told or self.rested) and self._is_large(process.pid):
+                process.stdin.write("rest\n")
+                process.stdin.flush()
+                self.rested = True
             try:
                 line = events.get(timeout=0.2)
             except queue.Empty:
@@ -122,6 +142,14 @@ class Child:
             if line is None:
                 return
             self._take(json.loads(line))
+
+    def _is_large(self, pid: int) -> bool:
+        if not (self.memory_limit_mb and self.done):
+            return False
+        try:
+            return bool(psutil.Process(pid).memory_info().rss > self.memory_limit_mb << 20)
+        except psutil.NoSuchProcess:
+            return False
 
     def _take(self, event: dict[str, Any]) -> None:
         if "open" in event:

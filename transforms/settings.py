@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, FilePath, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from transforms.errors import WavemillError
 
 
 def _cache() -> Path:
@@ -34,6 +37,23 @@ class Settings(BaseSettings):
     hub_timeout_s: float = Field(5.0, gt=0, description="how long to wait for the model hub before the packages")
     storage_patience_s: float = Field(60.0, ge=0, description="how long a storage error is retried before the run stops")
     lease_ttl_s: float = Field(60.0, gt=0, description="a lease without a heartbeat for this long is dead")
+    memory_limit_mb: int = Field(0, ge=0, description="an engine's process that holds more is replaced between two work units; 0 is never")
+    runner: Literal["local", "flink", "portable"] = Field("local", description="what runs the pipeline")
+    endpoint: str = Field("", description="HOST:PORT of the job server of a cluster")
+    pool: str = Field("localhost:50000", description="HOST:PORT at which each task manager finds its worker pool")
+    beam_options: tuple[str, ...] = Field((), description="further options of Beam, key=value")
+    cluster_patience_s: float = Field(120.0, gt=0, description="how long a cluster may show no sign of work before the run stops")
+
+
+class PoolPlace(BaseSettings):
+    """What a worker pool tells its workers of the machine, as `WAVEMILL_POOL_*`."""
+
+    model_config = SettingsConfigDict(env_prefix="WAVEMILL_POOL_", frozen=True, extra="ignore")
+
+    name: str = Field(default_factory=socket.gethostname, description="the host's name in messages")
+    folder: Path = Field(Path("."), description="where logs stand and engine copies are locked")
+    copies: int = Field(1, ge=1, description="engines loaded at once")
+    devices: str = Field("", description="devices by commas, one for each copy in turn")
 
 
 class TextEndpoint(BaseSettings):
@@ -61,18 +81,26 @@ class KafkaAccess(BaseSettings):
     sasl_mechanism: str | None = Field(None, description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
     sasl_plain_username: str | None = Field(None, description="user of SASL")
     sasl_plain_password: SecretStr | None = Field(None, description="its password")
-    ssl_cafile: str | None = Field(None, description="certificates that brokers are checked against")
-    ssl_certfile: str | None = Field(None, description="this client's certificate")
-    ssl_keyfile: str | None = Field(None, description="its key")
+    ssl_cafile: FilePath | None = Field(None, description="certificates that brokers are checked against")
+    ssl_certfile: FilePath | None = Field(None, description="this client's certificate")
+    ssl_keyfile: FilePath | None = Field(None, description="its key")
     session_s: float = Field(10.0, ge=1, description="a worker that is silent for so long has left its group")
     poll_interval_s: float = Field(300.0, ge=2, description="and so has one whose loop stands still for so long")
     ssl_check_hostname: bool = Field(True, description="whether a broker's certificate must name its host")
 
     @staticmethod
-    def here() -> KafkaAccess:
-        """As the environment says; `KAFKA_BOOTSTRAP_SERVERS`, which Kafka's other programs know, names the brokers too."""
-        found = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-        return KafkaAccess(brokers=found) if found else KafkaAccess()
+    def here(brokers: str | None = None) -> KafkaAccess:
+        """As the environment says; `KAFKA_BOOTSTRAP_SERVERS`, which Kafka's other programs know, names the brokers too.
+
+        Raises `bad_usage` naming the variable, never what a secret one holds.
+        """
+        found = brokers or os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+        try:
+            return KafkaAccess(brokers=found) if found else KafkaAccess()
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            raise WavemillError("bad_usage", f"WAVEMILL_KAFKA_{name.upper()}: {first['msg']}", name) from None
 
     def client(self) -> dict[str, Any]:
         """What every Kafka client takes to connect."""

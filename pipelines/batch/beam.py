@@ -41,10 +41,9 @@ def run_local(job_json: str, refs: Iterable[Ref]) -> None:
 
 
 def build(pipeline: beam.Pipeline, job_json: str, refs: Iterable[Ref]) -> None:
-    """References only: bytes never pass through Create or a shuffle."""
-    (
-        pipeline
-        | "units" >> beam.Create([tuple(ref) for ref in refs], reshuffle=False)
-        | "spread" >> beam.Reshuffle()
-        | "work" >> beam.ParDo(RunUnits(job_json))
-    )
+    spread(pipeline, refs) | "work" >> beam.ParDo(RunUnits(job_json))
+
+
+def spread(pipeline: beam.Pipeline, refs: Iterable[Ref]) -> Any:
+    """References to units, shared out over workers. References only: bytes never pass through Create or a shuffle."""
+    return pipeline | "units" >> beam.Create([tuple(ref) for ref in refs], reshuffle=False) | "spread" >> beam.Reshuffle()

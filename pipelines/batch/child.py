@@ -1,7 +1,7 @@
 """The pipeline's own process, started and watched by `pipelines.batch.supervise`.
 
 It reads the job and its unit references from standard input, writes events as JSON lines to the file descriptor it is
-given, stops within a piece when told `stop`, and dies with its parent (when standard input ends).
+given, stops within a piece when told `stop`, begins no further unit when told `rest`, and dies with its parent (when standard input ends).
 """
 
 from __future__ import annotations
@@ -37,6 +37,8 @@ def main() -> int:
         for line in sys.stdin:
             if line.strip() == "stop":
                 room.stopping.set()
+            elif line.strip() == "rest":
+                room.resting.set()
         os._exit(4)
 
     threading.Thread(target=obey, name="parent", daemon=True).start()

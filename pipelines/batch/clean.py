@@ -9,6 +9,7 @@ from pathlib import Path
 from pipelines.batch import plan as plans, publish as publishing, snapshot as snapshots
 from pipelines.batch.export import manifest_rows
 from pipelines.batch.lease import DRIVER, Lease, require_free
+from pipelines.cluster import notes
 from sinks import blobs, parts
 from transforms import sql
 from transforms.errors import WavemillError
@@ -40,6 +41,7 @@ def clean(out: str, settings: Settings, dry: bool = False, young_s: float = YOUN
             store.remove(old_parts)
             store.remove(old_plans)
             store.remove([entry.url for entry in orphans])
+            store.remove([name for name, _ in store.sizes(notes.ROOT)])
             store.sweep(young_s)
     return {"parts": len(old_parts), "plans": len(old_plans), "blobs": len(orphans), "bytes": sum(entry.bytes for entry in orphans)}
 

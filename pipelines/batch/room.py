@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.batch.units import Ref
+from pipelines.cluster import notes
 from pipelines.warm import WarmEngine
 from sinks import parts
 from transforms import identity, steps
@@ -45,6 +46,8 @@ class Job:
     settings: Settings
     serial: bool = False
     """One unit at a time, so that a death has one cause."""
+    attempts: str = ""
+    """On a cluster, the folder of OUT in which a unit is marked before it is begun."""
 
     def to_json(self) -> str:
         return json.dumps({**{k: v for k, v in asdict(self).items() if k != "settings"}, "settings": self.settings.model_dump(mode="json")})
@@ -76,7 +79,7 @@ class Room:
         """Start a unit; waits while enough are under way. Raises what broke an earlier one."""
         while len(self.running) >= self.most:
             self._collect(*wait(self.running, return_when=FIRST_COMPLETED))
-        if not self.stop.is_set():
+        if not (self.stop.is_set() or resting.is_set()):
             self.running.add(self.unit_pool.submit(self._work, ref))
 
     def drain(self) -> None:
@@ -103,11 +106,13 @@ class Room:
         part = parts.name(ref.unit, ref.n)
         if self.stop.is_set() or self.store.exists(part):
             return
+        if self.job.attempts:
+            notes.mark(self.store, self.job.attempts, ref.unit, ref.n)
         self.emit({"open": ref.unit})
         items = [self._item(row) for row in self.rows.read(ref)]
         outcomes, seconds = self.warm.work(items)
         self.store.flush()  # the blobs are on the disk before the part that names them
-        self.store.write(part, parts.encode(items, outcomes, seconds, ref.n), durable=True)
+        self.store.create(part, parts.encode(items, outcomes, seconds, ref.n), durable=True)  # of two who work it the first has committed
         self.emit(_report(ref, items, outcomes, seconds))
 
     def _on_pieces(self, pieces: Sequence[Piece], seconds: float) -> None:
@@ -175,7 +180,7 @@ def _report(ref: Ref, items: Sequence[Item], outcomes: Sequence[Outcome], second
 
 
 _events: list[Emit] = []
-stopping = threading.Event()
+stopping, resting = threading.Event(), threading.Event()
 
 
 def listen(emit: Emit) -> None:

