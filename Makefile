@@ -1,10 +1,13 @@
 # Every target makes .venv when it is missing, and installs again when pyproject.toml or constraints.txt changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test fast check format bench quality prove-resume prove-stream prove-cluster cluster-up cluster-down constraints clean
+.PHONY: help demo test test-engines fast check format bench quality prove-resume prove-delivery prove-cluster cluster-up cluster-down constraints clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
+# the other environment: what stands in .venv, and the extras of engines on top
+ENGINES := .venv-engines
+EXTRAS := torch,sherpa,chatterbox
 # what the tools under test may not pick up from the folder they are called in
 export PYTHONSAFEPATH := 1
 
@@ -26,11 +29,21 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+$(ENGINES)/.installed: $(INSTALLED)
+	$(BIN)/python -m venv --without-pip $(ENGINES)
+	@where='import sysconfig; print(sysconfig.get_path("purelib"))'; \
+	echo "import site; site.addsitedir('`$(BIN)/python -c "$$where"`')" > "`$(ENGINES)/bin/python -c "$$where"`/base.pth"
+	$(BIN)/pip --python $(ENGINES) install --quiet --no-compile --disable-pip-version-check --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
+
 demo: $(INSTALLED)  ## speak the example story, join it, transcribe it back, and measure all three
 	$(BIN)/python examples/demo.py
 
 test: $(INSTALLED)  ## the whole suite
 	$(BIN)/pytest
+
+test-engines: $(ENGINES)/.installed  ## the tests of engines that need extras, torch among them (5 GB)
+	$(ENGINES)/bin/python -m pytest -m extra
 
 fast: $(INSTALLED)  ## the tests that take a moment each
 	$(BIN)/pytest -m 'not slow'
@@ -55,8 +68,8 @@ quality: $(INSTALLED)  ## measure what the models do, and write docs/quality.md
 prove-resume: $(INSTALLED)  ## kill real runs at random moments, compare with unbroken ones, and write docs/resume.md
 	$(BIN)/python -m benchmarks.resume 20
 
-prove-stream: $(INSTALLED)  ## kill stream workers at random moments, count every message's outcomes, and write docs/delivery.md
-	$(BIN)/python -m benchmarks.stream 10000 20
+prove-delivery: $(INSTALLED)  ## kill stream workers, brokers and drains at random moments, count outcomes, and write docs/delivery.md
+	$(BIN)/python -m benchmarks.delivery
 
 prove-cluster: $(INSTALLED)  ## real runs on a Flink cluster of two hosts, and kills; writes docs/scale-out.md, and goes on where it was stopped
 	$(BIN)/python -m benchmarks.cluster
@@ -71,5 +84,5 @@ constraints: $(INSTALLED)  ## pin anew: the newest versions that pyproject.toml 
 	$(BIN)/python .ci/constraints.py
 
 clean:  ## remove what the targets above made, but not the weights in their cache folder
-	rm -rf $(VENV) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(ENGINES) out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

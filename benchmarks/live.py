@@ -9,7 +9,6 @@ import json
 import os
 import statistics
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -21,9 +20,8 @@ import psutil
 
 from benchmarks.measure import ROOT, machine, table
 from benchmarks.sessions import CHUNK_S, TEXTS, LiveStream, cut, speak
-from benchmarks.topics import wait_for
+from benchmarks.topics import a_broker, wait_for
 from benchmarks.words import word_errors
-from pipelines.dev import kafka, process, services
 from transforms import vad
 from transforms.live import RATE_HZ
 from transforms.pull import pull
@@ -154,23 +152,13 @@ def report(servers: str, folder: Path, models: Sequence[str]) -> Iterator[list[s
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory(prefix="wavemill-live-") as name:
-        folder = Path(name)
-        server = services.start("kafka", _made(folder / "kafka"), kafka.choose_ports())
-        try:
-            rows = list(report(kafka.environment(server.ports)["KAFKA_BOOTSTRAP_SERVERS"], folder, sys.argv[1:] or ["tiny.en", "base"]))
-        finally:
-            process.stop(server)
+    with a_broker() as (broker, folder):
+        rows = list(report(broker.servers, folder, sys.argv[1:] or ["tiny.en", "base"]))
     head = ["model", "streams", "to the first message, s", "to the last final words, s", "CPU a second of audio", "WER", "load", "holds"]
     text = f"{machine()}; `python -m benchmarks.live`.\n\n{table(head, rows)}\n"
     before, _, rest = PAGE.read_text().partition(BEGIN)
     PAGE.write_text(f"{before}{BEGIN}\n{text}\n{END}{rest.partition(END)[2]}")
     print(text)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
 
 
 if __name__ == "__main__":

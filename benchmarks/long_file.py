@@ -1,6 +1,6 @@
-"""Memory of a three-hour file transcribed with the small model, over the model's own memory, and of other operations over as much.
+"""Memory of a three-hour file transcribed with the small model, over the model's own memory.
 
-The second table has what is quick; `docs/quality.md` (Cost) has the others over an hour.
+`docs/quality.md` (Cost) has the other operations over as much.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import quality_cost
 from benchmarks.measure import ROOT, WAVEMILL, run, table
-from benchmarks.quality_cost import Case
 
 HOURS = 3
-OTHERS = (Case("convert", "speech"), Case("analyze", "speech"))
 
 
 def make_long(folder: Path, hours: float) -> Path:
@@ -70,18 +67,7 @@ def report(hours: float = HOURS) -> str:
             peaks.append(done.peak_mb)
             rows.append([label, f"{done.peak_mb:.0f}", f"{done.wall_s:.0f}", f"{summary['real_time_factor']:.4f}"])
         rows.append(["**over the model**", f"**{peaks[1] - peaks[0]:.0f}**", "", ""])
-    made = table(["file", "peak memory of all processes, MB", "wall, s", "real-time factor"], rows)
-    return f"{made}\n\n{others(hours)}\n"
-
-
-def others(hours: float) -> str:
-    """The same of operations without a model."""
-    rows = []
-    with tempfile.TemporaryDirectory(prefix="wavemill-bench-") as name:
-        for case in OTHERS:
-            seconds, wall_s, _, cpu, peak_mb = quality_cost.measured(case, hours * 3600, Path(name))
-            rows.append([case.title, seconds, wall_s, cpu, peak_mb])
-    return table(["operation", "audio, s", "wall, s", "CPU s / s", "peak memory of all processes, MB"], rows)
+    return table(["file", "peak memory of all processes, MB", "wall, s", "real-time factor"], rows) + "\n"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Three topics, the workers between them, and an independent reader of what is committed: for `prove-stream` and the tests."""
+"""A broker of our own, three topics, the workers between them, and what is committed: for `make prove-delivery` and the tests."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +18,54 @@ from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
 
 from benchmarks.measure import ENVIRONMENT, WAVEMILL
+from pipelines.dev import kafka, process, services
 
 PATIENCE_S = 60.0
+Place = tuple[int, int]
+"""Partition and offset of an input message."""
 
 
 def claim(text: str, id: str = "", **options: Any) -> bytes:
     return json.dumps({"version": 1, "id": id, "inputs": {"text": text}, "options": options}).encode()
+
+
+class Broker:
+    """An Apache Kafka with its log in `folder`. Raises `bad_usage` where Java or Maven are missing."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.running = services.start("kafka", folder, kafka.choose_ports())
+        self.servers = kafka.environment(self.running.ports)["KAFKA_BOOTSTRAP_SERVERS"]
+
+    def kill(self) -> None:
+        """With SIGKILL."""
+        if living := process.find(self.running):
+            living.kill()
+            living.wait(PATIENCE_S)
+
+    def start_again(self) -> None:
+        """On the log that it left."""
+        self.running = services.start("kafka", self.folder, self.running.ports)
+
+
+STARTED: list[subprocess.Popen[bytes]] = []
+"""All workers of this process's streams."""
+
+
+@contextmanager
+def a_broker() -> Iterator[tuple[Broker, Path]]:
+    """A broker for a while, and a folder for a while; workers that still live go with them."""
+    with tempfile.TemporaryDirectory(prefix="wavemill-prove-") as name:
+        (Path(name) / "kafka").mkdir()
+        made = Broker(Path(name) / "kafka")
+        try:
+            yield made, Path(name)
+        finally:
+            for worker in STARTED:
+                if worker.poll() is None:
+                    os.killpg(worker.pid, signal.SIGKILL)
+                    worker.wait()
+            process.stop(made.running, patience_s=1)
 
 
 class Stream:
@@ -38,23 +82,35 @@ class Stream:
         )
         admin.close()
 
-    def send(self, values: Sequence[bytes | None], headers: Sequence[tuple[str, bytes]] = (), keys: int = 7) -> None:
+    def send(
+        self, values: Sequence[bytes | None], headers: Sequence[tuple[str, bytes]] = (), keys: int = 7, partitions: int | None = None
+    ) -> list[Place]:
+        """Where each went: to the partition of its key, or in turn to each of so many `partitions`."""
         producer = KafkaProducer(bootstrap_servers=self.servers, acks="all")
-        for index, value in enumerate(values):
-            producer.send(self.input, key=b"k%d" % (index % keys), value=value, headers=list(headers))
+        sent = [
+            producer.send(
+                self.input,
+                key=b"k%d" % (index % keys),
+                value=value,
+                headers=list(headers),
+                partition=index % partitions if partitions else None,
+            )
+            for index, value in enumerate(values)
+        ]
         producer.flush()
         producer.close()
+        return [(future.value.partition, future.value.offset) for future in sent]
 
     def start(self, *flags: str, operation: str = "synthesize", engine: str = "echo") -> subprocess.Popen[bytes]:
         given = ["--input", self.input, "--output", self.output, "--failures", self.failures, "--group", self.group]
         options = ["-O", "format=wav", "-O", "piece_s=0.05"] if operation == "synthesize" else []
         place = ["--brokers", self.servers, "-o", str(self.folder / "out"), "--no-pull", "--workers", "2"]
         command = [*WAVEMILL, "stream", operation, "-e", engine, *options, *given, *place, *flags]
+        environment = {**ENVIRONMENT, **os.environ, "PYTHONPATH": ENVIRONMENT["PYTHONPATH"], **self.environment}
         with open(self.folder / f"worker-{len(self.workers)}.log", "wb") as log:
-            worker = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env={**ENVIRONMENT, **self.environment}
-            )
+            worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment)
         self.workers.append(worker)
+        STARTED.append(worker)
         return worker
 
     def log(self, worker: subprocess.Popen[bytes]) -> str:

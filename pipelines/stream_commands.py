@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from pipelines import flags, run_flags
 from transforms.command_line import Lazy, Mount, new_settings, say
 from transforms.errors import WavemillError
 from transforms.operations import OPERATIONS, operation
+
+if TYPE_CHECKING:
+    from pipelines.stream.spec import StreamSpec
 
 stream = Lazy(
     "stream",
@@ -78,6 +81,42 @@ def _live_flags() -> list[click.Parameter]:
     ]
 
 
+def _beam_flags() -> list[click.Parameter]:
+    return [
+        click.Option(
+            ["--runner"],
+            type=click.Choice(["flink", "portable"]),
+            help="Experimental: a job of this Beam runner does the work, and this command watches it.",
+        ),
+        click.Option(["--endpoint"], envvar="WAVEMILL_ENDPOINT", metavar="HOST:PORT", help="The runner's job server."),
+        click.Option(
+            ["--pool"],
+            default="localhost:50000",
+            show_default=True,
+            metavar="HOST:PORT",
+            help="Where each task manager of Flink finds its worker pool.",
+        ),
+        click.Option(["--beam-option", "beam_options"], multiple=True, metavar="KEY=VALUE", help="An option of Beam's for the job."),
+    ]
+
+
+def _beam_options(params: dict[str, Any]) -> list[str]:
+    """Beam's own options; none where no runner is asked for. Workers of a portable runner are in this process unless an option says otherwise."""
+    if not params["runner"]:
+        return []
+    if not params["endpoint"]:
+        raise click.UsageError("--runner needs --endpoint")
+    for flag in ("live", "metrics", "worker"):
+        if params.get(flag):
+            raise click.UsageError(f"--{flag} and --runner exclude each other")
+    if params["runner"] == "flink":
+        place = ["--environment_type=EXTERNAL", f"--environment_config={params['pool']}"]
+    else:
+        place = ["--environment_type=LOOPBACK"]
+    more = [f"--{option}" for option in params["beam_options"]]
+    return ["--runner=PortableRunner", f"--job_endpoint={params['endpoint']}", *place, *more]
+
+
 def _state_topic(params: dict[str, Any]) -> str:
     state = str(params.get("state", ""))
     if bool(state) != params.get("live", False):
@@ -95,6 +134,7 @@ def stream_command(name: str) -> click.Command:
         from transforms.settings import KafkaAccess
         from transforms.steps import check_options
 
+        beam_options = _beam_options(params)
         spec = StreamSpec(
             operation=row.name,
             engine=params["engine"] or row.default_engine,
@@ -123,11 +163,14 @@ def stream_command(name: str) -> click.Command:
             import kafka  # noqa: F401
         except ImportError:
             raise WavemillError("bad_usage", "Kafka's client is not installed; pip install 'wavemill[kafka]' brings it") from None
+        if beam_options:
+            _run_jobs(spec, params, beam_options)
+            return
         from pipelines.stream.live import LiveWorker
         from pipelines.stream.watch import Watch
         from pipelines.stream.worker import Worker
 
-        access = KafkaAccess(**{"brokers": params["brokers"]} if params["brokers"] else {})
+        access = KafkaAccess.here(params["brokers"])
         control, watch = Control(), Watch()
         if params["metrics"]:
             host, _, port = params["metrics"].rpartition(":")
@@ -149,8 +192,33 @@ def stream_command(name: str) -> click.Command:
     Example:
       wavemill stream {spelled} --input in --output out --failures failed --group {spelled} --brokers 127.0.0.1:9092
     """
-    params = [*_topic_flags(), *(_live_flags() if row.name == "transcribe" else []), *run_flags.place_flags(), *flags.engine_flags(row)]
+    params = [
+        *_topic_flags(),
+        *(_live_flags() if row.name == "transcribe" else []),
+        *_beam_flags(),
+        *run_flags.place_flags(),
+        *flags.engine_flags(row),
+    ]
     return click.Command(spelled, params=params, callback=act, help=help)
+
+
+def _run_jobs(spec: StreamSpec, params: dict[str, Any], beam_options: list[str]) -> None:
+    from dataclasses import replace
+
+    from pipelines.stream.jobs import Jobs
+    from pipelines.supervised import Control
+    from transforms.settings import KafkaAccess
+    from transforms.storage import Store
+
+    place = run_flags.collect_place(params)
+    settings = new_settings(**place)
+    control = Control()
+    _obey_signals(control)
+    given = {name: value for name, value in place.items() if value is not None}
+    spec = replace(spec, out=Store(spec.out, settings.storage_patience_s).url)  # workers stand in other folders
+    access = KafkaAccess(**{"brokers": params["brokers"]} if params["brokers"] else {})
+    Jobs(spec, given, access, beam_options, control, lambda text: say(f"wavemill: {text}")).run()
+    say("wavemill: the job is cancelled; the group goes on from here")
 
 
 def _obey_signals(control: Any) -> None:

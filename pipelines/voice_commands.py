@@ -154,6 +154,8 @@ def preview(id: str, output: str) -> None:
 def spoken_preview(id: str, settings: Any) -> bytes:
     """The preview of a voice, as MP3. Raises `unknown_voice`."""
     from pipelines.one import run_one
+    from transforms import identity
+    from transforms.engine import engine_class
     from transforms.errors import near
     from transforms.records import Input
     from transforms.voice_library import library
@@ -161,11 +163,12 @@ def spoken_preview(id: str, settings: Any) -> bytes:
     known = {facts["id"]: facts for facts in _every(None)}
     if id not in known:
         raise WavemillError("unknown_voice", f"no voice {id!r}{near(id, known)}; see `wavemill voices`", "voice")
-    data = library().preview(id)
+    engine, language = known[id]["engine"], known[id]["language"]
+    cls, options = engine_class("synthesize", engine), {"voice": id, "language": language}
+    text = {"text": Input("text", PREVIEW.get(language.partition("-")[0], PREVIEW["en"]))}
+    key = identity.key(identity.prefix(cls(), cls.Options.parse(options)), text)
+    data = library().preview(id, key)
     if data is None:
-        engine, language = known[id]["engine"], known[id]["language"]
-        text = Input("text", PREVIEW.get(language.partition("-")[0], PREVIEW["en"]))
-        told = run_one("synthesize", engine, {"voice": id, "language": language}, {"text": text}, settings)
-        data = told.outputs["audio"].data
-        library().keep_preview(id, data)
+        data = run_one("synthesize", engine, options, text, settings).outputs["audio"].data
+        library().keep_preview(id, key, data)
     return data

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kafka import KafkaProducer, OffsetAndMetadata, TopicPartition
-from kafka.errors import InvalidProducerEpochError, KafkaError, KafkaTimeoutError, ProducerFencedError
+from kafka.errors import InvalidProducerEpochError, KafkaError, KafkaTimeoutError, MessageSizeTooLargeError, ProducerFencedError
 
 from transforms.errors import WavemillError
 
@@ -58,8 +58,8 @@ class Transactions:
     def commit(self, records: Sequence[Record], offsets: Mapping[TopicPartition, tuple[int, str]], membership: Any) -> list[int]:
         """Write all records and move the group to `offsets` (with their metadata), or do neither; the offset of each record.
 
-        Raises `worker_fenced` when another worker took the name over, and KafkaError when it is not known which of the two
-        happened: then only a new `Transactions` of the same name, which ends what is open, and the group's offsets tell.
+        Raises `worker_fenced` when another worker took the name over, `broker_unavailable` when a topic does not take so long a message,
+        and KafkaError when it is not known which of the two happened: then only a new `Transactions` of the same name, which ends what is open, and the group's offsets tell.
         """
         ended: Future[list[int]] = Future()
 
@@ -80,16 +80,32 @@ class Transactions:
 
     def _commit(self, records: Sequence[Record], offsets: Mapping[TopicPartition, tuple[int, str]], membership: Any) -> list[int]:
         self.producer.begin_transaction()
-        sent = [
-            self.producer.send(one.topic, key=one.key, value=one.value, headers=list(one.headers), partition=one.partition)
-            for one in records
-        ]
+        sent: list[Any] = []
+        try:
+            for one in records:
+                sent.append(self.producer.send(one.topic, key=one.key, value=one.value, headers=list(one.headers), partition=one.partition))
+                if sent[-1].failed():  # at once, so that the transaction knows nothing of it and would be committed without
+                    raise sent[-1].exception
+            self._move(offsets, membership)
+        except MessageSizeTooLargeError as error:
+            failed = [one for one, future in zip(records, sent, strict=False) if future.failed()]
+            raise _too_long((failed or records[len(sent) :])[0]) from error
+        return [future.value.offset for future in sent]
+
+    def _move(self, offsets: Mapping[TopicPartition, tuple[int, str]], membership: Any) -> None:
         moved = {home: OffsetAndMetadata(offset, metadata, -1) for home, (offset, metadata) in offsets.items()}
         self.producer.send_offsets_to_transaction(moved, membership)
         self.producer.commit_transaction()
-        return [future.value.offset for future in sent]
 
     def close(self) -> None:
         """At once: what is not committed is not."""
         with suppress(KafkaError):
             self.producer.close(timeout=0)
+
+
+def _too_long(record: Record) -> WavemillError:
+    size = len(record.key or b"") + len(record.value or b"")
+    return WavemillError(
+        "broker_unavailable",
+        f"the topic {record.topic} does not take a message of {size} bytes; set its max.message.bytes to 1048588, Kafka's default, or more",
+    )

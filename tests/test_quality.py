@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from benchmarks import quality, quality_convert
-from benchmarks.measure import ROOT
+from benchmarks import quality, quality_convert, quality_cost, quality_synthesize
+from benchmarks.measure import ROOT, table
 from benchmarks.sections import Section, write
 
 COMMAND = "python -m benchmarks.quality"
@@ -59,6 +60,17 @@ def test_a_section_that_was_stopped_goes_on_after_the_rows_that_it_has(tmp_path:
     assert target.read_text().endswith("row 0\nrow 1\n")
     write(target, "# Head\n", sections, [], COMMAND, keep=True)
     assert target.read_text().endswith("row 0\nrow 1\nrow 2\n")
+
+
+@pytest.mark.parametrize(
+    ("module", "rows"),
+    [(quality_synthesize, quality_synthesize.ROWS), (quality_cost, [(case.title, over) for over, case, _ in quality_cost.CASES])],
+    ids=["synthesize", "cost"],
+)
+def test_rows_that_are_written_are_not_measured_again(module: ModuleType, rows: Sequence[tuple[str, str]]) -> None:
+    assert len(set(rows)) == len(rows)
+    written = table(module.HEAD, [[*row, *("1" for _ in module.HEAD[2:])] for row in rows])
+    assert list(module.grow(written)) == [written + "\n"]
 
 
 def test_every_section_of_the_document_can_be_measured_anew_by_a_name_and_make_has_the_target() -> None:

@@ -13,7 +13,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 
 from transforms import identity, steps
 from transforms.engine import Engine, Place, engine_class
@@ -40,13 +40,38 @@ StageOptions = Annotated[dict[str, Any], BeforeValidator(_mapping)]
 """`engine`, and options of that engine that differ from what the chain sets."""
 
 
+def stage_of(operation_name: str, default: str = "") -> AfterValidator:
+    """Makes the values of a stage's options those that its engine reads of them, so that `1.1` is one option however it was written."""
+
+    def settle(given: dict[str, Any]) -> dict[str, Any]:
+        try:
+            read = stage(operation_name, {"engine": default, **given}).options.model_dump(mode="json")
+        except WavemillError:
+            return given  # which `check` refuses, and says why
+        return {name: read.get(name, value) for name, value in given.items()}
+
+    return AfterValidator(settle)
+
+
 class Staged(BaseOptions):
-    """Base of a chain's options: `a.b=c` sets b of the stage a."""
+    """Base of a chain's options: `a.b=c` sets b of the stage a. Of two that set the same the later one stands."""
 
     @classmethod
     def takes(cls, name: str) -> bool:
         stage, dot, inner = name.partition(".")
         return super().takes(stage) and (not dot or (bool(inner) and cls.model_fields[stage].annotation == dict[str, Any]))
+
+    @classmethod
+    def one_by_one(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What a mapping says of a stage as dotted names. One that is none stays, and is refused later."""
+        found: dict[str, Any] = {}
+        for name, value in values.items():
+            try:
+                parts = _mapping(value) if cls.takes(f"{name}.engine") else {}
+            except ValueError:
+                parts = {}
+            found |= {f"{name}.{inner}": part for inner, part in parts.items()} or {name: value}
+        return found
 
     @model_validator(mode="before")
     @classmethod
@@ -56,10 +81,8 @@ class Staged(BaseOptions):
         folded: dict[str, Any] = {}
         for name, value in values.items():
             stage, dot, inner = name.partition(".")
-            if dot:
-                folded[stage] = {**_mapping(folded.get(stage)), inner: value}
-            elif isinstance(folded.get(name), dict):
-                folded[name] = {**_mapping(value), **folded[name]}
+            if dot or isinstance(folded.get(name), dict):
+                folded[stage] = {**_mapping(folded.get(stage)), **({inner: value} if dot else _mapping(value))}
             else:
                 folded[name] = value
         return folded

@@ -6,10 +6,11 @@ What was said before is in the option `messages`; nothing is remembered from one
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Annotated
 
 from pydantic import Field
 
-from transforms.chain import Staged, StageOptions
+from transforms.chain import Staged, StageOptions, stage_of
 from transforms.chunks import whole
 from transforms.complete import Messages
 from transforms.engine import Engine
@@ -30,9 +31,9 @@ class Options(Staged, AudioOptions):
     language: str | None = Field(None, description="language code of the conversation; heard when unset")
     system: str = Field("", description="what the model is told about its part")
     messages: Messages = ()
-    stt: StageOptions = Field({}, description="how it is heard: stt.engine=, stt.model=, ...")
-    llm: StageOptions = Field({}, description="what answers: llm.engine=, llm.max_tokens=, ...")
-    tts: StageOptions = Field({}, description="how the answer is spoken: tts.engine=, tts.speed=, ...")
+    stt: Annotated[StageOptions, stage_of("transcribe")] = Field({}, description="how it is heard: stt.engine=, stt.model=, ...")
+    llm: Annotated[StageOptions, stage_of("complete")] = Field({}, description="what answers: llm.engine=, llm.max_tokens=, ...")
+    tts: Annotated[StageOptions, stage_of("synthesize")] = Field({}, description="how the answer is spoken: tts.engine=, tts.speed=, ...")
 
 
 def split(item: Item, inputs: Mapping[str, str | Audio], engine: Engine) -> list[Piece]:

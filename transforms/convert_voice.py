@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from transforms.chain import Staged, StageOptions
+from transforms.chain import Staged, StageOptions, stage_of
 from transforms.options import AudioOptions
 from transforms.revoice import join, split
 
@@ -18,5 +20,5 @@ class Options(Staged, AudioOptions):
 
     voice: str = Field("", description="voice id or mix to speak in, where no target recording is given")
     language: str | None = Field(None, description="language code of the speech; detected when unset")
-    stt: StageOptions = Field({}, description="how it is heard: stt.engine=, stt.model=, ...")
-    tts: StageOptions = Field({}, description="how it is spoken: tts.engine=, tts.model=, ...")
+    stt: Annotated[StageOptions, stage_of("transcribe")] = Field({}, description="how it is heard: stt.engine=, stt.model=, ...")
+    tts: Annotated[StageOptions, stage_of("synthesize")] = Field({}, description="how it is spoken: tts.engine=, tts.model=, ...")

@@ -231,6 +231,12 @@ class Session:
         self._forget()
         return told
 
+    def skip(self) -> list[Message]:
+        """Leave out what was to be heard, as if it were silence. Words that were partial are final: nothing will correct them."""
+        told = [self._message("final", self.tail)] if self.tail else []
+        self._begin_anew(self.looked)
+        return told
+
     def _forget(self) -> None:
         """Drop audio that no further hearing needs."""
         if self._is_whole():

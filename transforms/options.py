@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Literal, Self, Union, get_args, get_origin
@@ -37,8 +37,14 @@ class Options(BaseModel):
         return name in cls.model_fields
 
     @classmethod
-    def parse(cls, values: dict[str, Any]) -> Self:
-        """Values (strings are converted) as options. Raises `bad_option` naming the field and what is near."""
+    def one_by_one(cls, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The values by names of which each stands for one option alone."""
+        return values
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], over: Mapping[str, Any] | None = None) -> Self:
+        """Values (strings are converted) as options, those of `over` above the others. Raises `bad_option` naming the field and what is near."""
+        values = {**cls.one_by_one(values), **cls.one_by_one(over)} if over else dict(values)
         try:
             return cls.model_validate(values)
         except ValidationError as error:

@@ -7,8 +7,10 @@ import socket
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, FilePath, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from transforms.errors import WavemillError
 
 
 def _cache() -> Path:
@@ -79,18 +81,26 @@ class KafkaAccess(BaseSettings):
     sasl_mechanism: str | None = Field(None, description="PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512")
     sasl_plain_username: str | None = Field(None, description="user of SASL")
     sasl_plain_password: SecretStr | None = Field(None, description="its password")
-    ssl_cafile: str | None = Field(None, description="certificates that brokers are checked against")
-    ssl_certfile: str | None = Field(None, description="this client's certificate")
-    ssl_keyfile: str | None = Field(None, description="its key")
+    ssl_cafile: FilePath | None = Field(None, description="certificates that brokers are checked against")
+    ssl_certfile: FilePath | None = Field(None, description="this client's certificate")
+    ssl_keyfile: FilePath | None = Field(None, description="its key")
     session_s: float = Field(10.0, ge=1, description="a worker that is silent for so long has left its group")
     poll_interval_s: float = Field(300.0, ge=2, description="and so has one whose loop stands still for so long")
     ssl_check_hostname: bool = Field(True, description="whether a broker's certificate must name its host")
 
     @staticmethod
-    def here() -> KafkaAccess:
-        """As the environment says; `KAFKA_BOOTSTRAP_SERVERS`, which Kafka's other programs know, names the brokers too."""
-        found = os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-        return KafkaAccess(brokers=found) if found else KafkaAccess()
+    def here(brokers: str | None = None) -> KafkaAccess:
+        """As the environment says; `KAFKA_BOOTSTRAP_SERVERS`, which Kafka's other programs know, names the brokers too.
+
+        Raises `bad_usage` naming the variable, never what a secret one holds.
+        """
+        found = brokers or os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
+        try:
+            return KafkaAccess(brokers=found) if found else KafkaAccess()
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0])
+            raise WavemillError("bad_usage", f"WAVEMILL_KAFKA_{name.upper()}: {first['msg']}", name) from None
 
     def client(self) -> dict[str, Any]:
         """What every Kafka client takes to connect."""

@@ -165,15 +165,16 @@ class Library:
                 self._remove(made_of)
 
     def _remove(self, saved: Saved) -> None:
-        self._store.remove([f"{saved.id}.json", f"previews/{saved.id}.mp3", *([_pack_of(saved.sha256)] if saved.sha256 else [])])
+        previews = [entry.url for entry in self._store.entries("previews") if entry.url.startswith(f"previews/{saved.id}-")]
+        self._store.remove([f"{saved.id}.json", *previews, *([_pack_of(saved.sha256)] if saved.sha256 else [])])
         self._known.pop(saved.id, None)
 
-    def preview(self, id: str) -> bytes | None:
-        """A voice's preview, where it has been spoken."""
-        return self._store.read(f"previews/{id}.mp3")
+    def preview(self, id: str, key: str) -> bytes | None:
+        """A voice's preview, where it has been spoken; `key` is the identity of what is spoken."""
+        return self._store.read(f"previews/{id}-{key}.mp3")
 
-    def keep_preview(self, id: str, data: bytes) -> None:
-        self._store.write(f"previews/{id}.mp3", data)
+    def keep_preview(self, id: str, key: str, data: bytes) -> None:
+        self._store.write(f"previews/{id}-{key}.mp3", data)
 
 
 def library() -> Library:

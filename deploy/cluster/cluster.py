@@ -150,7 +150,7 @@ def _command(cluster: Cluster, kind: str, host: str, folder: Path) -> list[str]:
     if kind == "s3":
         return s3.command(folder, {name: cluster.ports[name] for name in s3.SERVERS}, ip)
     if kind == "kafka":
-        return kafka.command(folder, cluster.ports, ip)
+        return kafka.command(folder, cluster.ports, ip=ip)
     if kind == "pool":
         flags = [f"--port={POOL_PORT}", f"--health-port={HEALTH_PORT}", f"--log-dir={folder}", f"--name=host{host}", *cluster.pool_flags]
         return [sys.executable, "-P", "-m", "wavemill", "worker-pool", *flags]

@@ -15,6 +15,7 @@ from kafka.errors import KafkaError
 from pipelines.batch.ranges import Range
 from pipelines.supervised import Control
 from sinks.kafka import Record, Transactions
+from sources.access import Rights
 from sources.kafka import Committed, Mark, Message, TopicReader
 from sources.topic import Span, Topic
 from transforms.errors import WavemillError
@@ -38,21 +39,22 @@ class Group:
     def __init__(self, source: Topic, out: Topic | None, store: Store, id: str, access: KafkaAccess) -> None:
         self.source, self.out, self.store, self.id, self.access = source, out, store, id, access
         self.wait = {"bootstrap_timeout_ms": round(WAIT_S * 1000)}
+        written = [out.name, out.failures] if out else []
+        self.rights = Rights(access, [source.name], written, source.group, f"wavemill-drain-{source.group}-{source.name}")
         with self.answering():
-            self.reader = TopicReader(access.client(), source.name, source.group, **self.wait)
-        written = (out.name, out.failures) if out else ()
-        with self.answering():
-            missing = self.reader.missing(sorted({source.name, *written}))
+            missing = self.rights.missing(WAIT_S)
         if missing or source.name in written:
-            self.reader.close()
             why = f"no topic {', '.join(missing)} at {access.brokers}" if missing else f"{source.name} would be read and written"
             raise WavemillError("bad_usage", why, "source")
+        with self.answering():
+            self.reader = TopicReader(access.client(), source.name, source.group, **self.wait)
 
     @contextmanager
     def answering(self) -> Iterator[None]:
         """Kafka's errors as `broker_unavailable`."""
         try:
-            yield
+            with self.rights.telling(WAIT_S):
+                yield
         except (KafkaError, OSError) as error:
             raise WavemillError("broker_unavailable", f"{self.access.brokers}: {type(error).__name__}: {error}") from error
 
@@ -136,7 +138,7 @@ class Group:
     @contextmanager
     def _writer(self) -> Iterator[Transactions]:
         with self.answering():
-            writer = Transactions(self.access.client(), f"wavemill-drain-{self.source.group}-{self.source.name}", WAIT_S, **self.wait)
+            writer = Transactions(self.access.client(), self.rights.transactional_id, WAIT_S, **self.wait)
         try:
             yield writer
         finally:

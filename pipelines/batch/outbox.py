@@ -12,7 +12,7 @@ from pipelines.batch.group import Answer
 from pipelines.spec import PipelineSpec
 from sinks import blobs, parts, replies
 from sinks.kafka import Record
-from sources import topic
+from sources import claims, topic
 from sources.kafka import Message
 from sources.topic import Topic
 from transforms.options import Options
@@ -39,9 +39,11 @@ def answers(spec: PipelineSpec, out: Topic, store: Store, scratch: Path) -> Iter
 def _reply(spec: PipelineSpec, out: Topic, store: Store, message: Message, row: dict[str, Any]) -> Record:
     place = replies.Place(topic=message.topic, partition=message.partition, offset=message.offset)
     name = json.loads(row["input"]).get("claim") or (row["id"] if row["key"] else "")
+    fits = claims.carried_bytes(message.key, message.headers) <= claims.CARRIED_BYTES
+    key, headers = (message.key, message.headers) if fits else (None, ())
     outcome = parts.decode({**row, "outputs": [{**one, "uri": blobs.within(one["uri"])} for one in row["outputs"] or ()]})
     if isinstance(outcome, Failure):
         value = replies.failed(place, name, row["key"] or "", spec.operation, spec.engine_name, outcome, message.value, store)
-        return Record(out.failures, message.key, value, message.headers)
+        return Record(out.failures, key, value, headers)
     item = Item(row["key"], name, spec.operation, spec.engine_name, Options(), {})
-    return Record(out.name, message.key, replies.done(place, item, outcome, store), message.headers)
+    return Record(out.name, key, replies.done(place, item, outcome, store), headers)

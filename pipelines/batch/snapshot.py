@@ -188,7 +188,7 @@ def _resolve_options(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine:
         given = found if isinstance(found, dict) else {name: value for name, value in zip(names, found, strict=True) if value is not None}
         entry: dict[str, str | None] = {"raw": raw}
         try:
-            options = engine.Options.parse({**spec.options, **given})
+            options = engine.Options.parse(spec.options, given)
             engine.check(Item("", "", spec.row.name, engine.name, options, {}))
             entry |= {"prefix": identity.prefix(engine, options), "options": options.canonical()}
             snapshot.models.update(engine.models(options))

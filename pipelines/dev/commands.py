@@ -38,6 +38,9 @@ def up(names: tuple[str, ...]) -> None:
     dev_dir = new_settings().dev_dir
     for name in names or [name for name, row in services.SERVICES.items() if not row.by_name_only]:
         service = services.find_service(name)
+        if (other := services.stand_in(name)) != name:
+            say(f"# {name}: cannot run here (it needs Java 17, and Maven once); {other} in its place: {services.SERVICES[other].summary}")
+            name, service = other, services.SERVICES[other]
         running, started = services.up(name, dev_dir)
         say(f"# {name}: {'started' if started else 'runs already'}, pid {running.pid}, log {running.log}")
         for variable, value in service.environment(running.ports).items():
@@ -56,7 +59,7 @@ def down(names: tuple[str, ...]) -> None:
     """
     dev_dir = new_settings().dev_dir
     for name in names or services.SERVICES:
-        stopped = services.down(name, dev_dir)
+        stopped = [one for one in {name, services.stand_in(name)} if services.down(one, dev_dir)]
         click.echo(f"{name}: {'stopped' if stopped else 'was not running'}")
 
 

@@ -5,6 +5,8 @@ Its jars are fetched by Maven once, checked against `kafka.sha256` and kept; Jav
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,11 +45,24 @@ def choose_ports() -> dict[str, int]:
     return process.choose_ports(("broker", "controller"))
 
 
-def command(folder: Path, ports: Mapping[str, int], ip: str = "127.0.0.1") -> list[str]:
-    """The command line, its log folder made ready. Raises `bad_usage` where Java or Maven are missing, or a jar is another."""
+def is_here() -> bool:
+    """Whether it can run: Java 17 or later is there, and its jars, or Maven to fetch them."""
+    java = shutil.which("java")
+    if java is None or not (_folder(Settings().programs_dir).exists() or shutil.which("mvn")):
+        return False
+    told = subprocess.run([java, "--version"], capture_output=True, text=True, check=False).stdout  # Java 8 does not know the flag
+    found = re.search(r"\d+", told)
+    return found is not None and int(found[0]) >= 17
+
+
+def command(folder: Path, ports: Mapping[str, int], more: str = "", ip: str = "127.0.0.1") -> list[str]:
+    """The command line, its log folder made ready; lines of `more` overrule its properties.
+
+    Raises `bad_usage` where Java or Maven are missing, or a jar is another.
+    """
     java, libraries = jars.program("java", "Kafka"), fetch(Settings().programs_dir)
     data, properties = folder / "data", folder / "server.properties"
-    properties.write_text(PROPERTIES.format(data=data, ip=ip, **ports))
+    properties.write_text(PROPERTIES.format(data=data, ip=ip, **ports) + more)
     if not (data / "meta.properties").exists():
         format = ["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c", str(properties)]
         subprocess.run([java, "-cp", f"{libraries}/*", *format], check=True, capture_output=True)
@@ -56,7 +71,11 @@ def command(folder: Path, ports: Mapping[str, int], ip: str = "127.0.0.1") -> li
 
 def fetch(folder: Path) -> Path:
     """The folder of the jars, fetched at the first call. Raises `bad_usage`."""
-    return jars.fetch(f"Kafka {VERSION}", HERE / "kafka.pom.xml", HERE / "kafka.sha256", folder / f"kafka-{VERSION}")
+    return jars.fetch(f"Kafka {VERSION}", HERE / "kafka.pom.xml", HERE / "kafka.sha256", _folder(folder))
+
+
+def _folder(programs: Path) -> Path:
+    return programs / f"kafka-{VERSION}"
 
 
 def environment(ports: Mapping[str, int]) -> dict[str, str]:

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import socket
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -100,9 +101,19 @@ def spawn(
         ],
         setsid=True,
     )
+    _await_program(pid)
     running = Running(pid, list(command), dict(ports), str(log))
     (folder / STATE).write_text(json.dumps(asdict(running), indent=1))
     return running
+
+
+def _await_program(pid: int) -> None:
+    """A process that is just becoming another program has no command line for a moment, by which `find` knows it."""
+    try:
+        while not psutil.Process(pid).cmdline():
+            time.sleep(0.001)
+    except psutil.NoSuchProcess:
+        return  # it has ended (psutil's zombies are such errors too)
 
 
 def stop(running: Running, patience_s: float = STOP_PATIENCE_S) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from pipelines.dev import kafka, process, s3
+from pipelines.dev import kafka, prism, process, s3, tansu
 from pipelines.dev.process import Running
 from transforms.errors import WavemillError, near
 
@@ -31,6 +31,7 @@ class Service:
     """Not started unless it is named: it needs what not every machine has."""
 
 
+TRY_KAFKA = "wavemill stream synthesize --input lines --output clips --failures failed --group first"
 SERVICES: dict[str, Service] = {
     "s3": Service(
         summary="an S3 server (SeaweedFS)",
@@ -41,12 +42,30 @@ SERVICES: dict[str, Service] = {
         try_it=f"wavemill run synthesize lines.txt -o s3://{s3.BUCKET}/first",
     ),
     "kafka": Service(
-        summary="Apache Kafka (needs Java 17, and Maven once)",
+        summary="Apache Kafka (needs Java 17, and Maven once; else tansu)",
         choose_ports=kafka.choose_ports,
         command=kafka.command,
         environment=kafka.environment,
         answers=kafka.answers,
-        try_it="wavemill stream synthesize --input lines --output clips --failures failed --group first",
+        try_it=TRY_KAFKA,
+        by_name_only=True,
+    ),
+    "tansu": Service(
+        summary="a broker that speaks Kafka's protocol, in memory only",
+        choose_ports=tansu.choose_ports,
+        command=tansu.command,
+        environment=tansu.environment,
+        answers=tansu.answers,
+        try_it=TRY_KAFKA,
+        by_name_only=True,
+    ),
+    "prism": Service(
+        summary="Prism, a portable Beam runner (needs Go once)",
+        choose_ports=prism.choose_ports,
+        command=prism.command,
+        environment=prism.environment,
+        answers=prism.answers,
+        try_it="wavemill stream synthesize --input lines --output clips --failures failed --group first --runner portable",
         by_name_only=True,
     ),
 }
@@ -57,6 +76,11 @@ def find_service(name: str) -> Service:
     if name not in SERVICES:
         raise WavemillError("bad_usage", f"no service {name!r}; there are {', '.join(SERVICES)}{near(name, SERVICES)}", "service")
     return SERVICES[name]
+
+
+def stand_in(name: str) -> str:
+    """The service that goes up where this one is asked for: `tansu` where Apache Kafka cannot run."""
+    return "tansu" if name == "kafka" and not kafka.is_here() else name
 
 
 def status(name: str, dev_dir: Path) -> Running | None:

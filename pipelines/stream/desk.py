@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from pipelines.stream.spec import StreamSpec
@@ -40,6 +40,15 @@ class _Read:
     inline: Mapping[str, bytes]
 
 
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    """`id` is empty where the message does not tell it, `key` where it is no item."""
+
+    failure: Failure
+    id: str = ""
+    key: str = ""
+
+
 class Desk:
     """One per process. Making one pulls weights and loads the engine: raises errors of the system."""
 
@@ -53,24 +62,29 @@ class Desk:
         self.warm = WarmEngine(self.engine, self.store, settings, stop, None)
 
     def _parse(self, text: str) -> Options:
-        options = self.engine.Options.parse({**self.spec.options, **json.loads(text)})
+        options = self.engine.Options.parse(self.spec.options, json.loads(text))
         pull.pull_all(self.engine.models(options), self.settings, self.on_bytes)
         return options
 
     def answer(self, messages: Sequence[Message]) -> list[Answer]:
         """An answer for each. Raises `Stopped`, and errors of the system, of which no message is to blame."""
         read = [self._read(message) for message in messages]
-        items = {found.item.key: found.item for found in read if not isinstance(found, Failure)}
-        inline = {uri: data for found in read if not isinstance(found, Failure) for uri, data in found.inline.items()}
+        items = {found.item.key: found.item for _, found in read if isinstance(found, _Read)}
+        inline = {uri: data for _, found in read if isinstance(found, _Read) for uri, data in found.inline.items()}
         outcomes = self._work(list(items.values()), inline)
         return [
-            self.refuse(message, found) if isinstance(found, Failure) else self._answer(message, found.item, outcomes[found.item.key])
-            for message, found in zip(messages, read, strict=True)
+            self._answer(message, found.item, outcomes[found.item.key]) if isinstance(found, _Read) else self._failed(message, found)
+            for message, found in read
         ]
 
-    def _read(self, message: Message) -> _Read | Failure:
+    def _read(self, message: Message) -> tuple[Message, _Read | _Refused]:
+        """The message, in place of a failure of ours the one that failed, and what it asks for."""
+        told = ""
         try:
+            message = replace(message, value=claims.original(message.value))
+            claims.require_carried(message.key, message.headers)
             request = claims.request(claims.parse(message.value), self.row)
+            told = request.id
             text = json.dumps(dict(request.options), sort_keys=True)
             key = identity.key(self._prefix(text), request.inputs)
             name = request.id or f"{message.topic}-{message.partition}-{message.offset}"
@@ -78,9 +92,9 @@ class Desk:
             self.engine.check(item)
         except WavemillError as error:
             if error.kind == "usage":  # of a command line, this would be; here it is one message's
-                return Failure("bad_option", error.detail, error.field)
-            return steps.failure_of(error)
-        return _Read(item, request.inline)
+                return message, _Refused(Failure("bad_option", error.detail, error.field), told)
+            return message, _Refused(steps.failure_of(error), told)
+        return message, _Read(item, request.inline)
 
     def _work(self, items: Sequence[Item], inline: Mapping[str, bytes]) -> dict[str, Outcome]:
         if not items:
@@ -97,21 +111,26 @@ class Desk:
 
     def _answer(self, message: Message, item: Item, outcome: Outcome) -> Answer:
         if isinstance(outcome, Failure):
-            return Answer(None, outcome) if kind(outcome.code) == "transient" else self.refuse(message, outcome, item)
+            return self._failed(message, _Refused(outcome, item.id, item.key))
         value = replies.done(_place(message), item, outcome, self.store)
         return Answer(Record(self.spec.output, message.key, value, message.headers), audio_s=outcome.duration_s)
 
-    def refuse(self, message: Message, failure: Failure, item: Item | None = None) -> Answer:
+    def _failed(self, message: Message, why: _Refused) -> Answer:
+        return Answer(None, why.failure) if kind(why.failure.code) == "transient" else self._refuse(message, why)
+
+    def _refuse(self, message: Message, why: _Refused) -> Answer:
         """The failure of a message, with its original bytes."""
-        name, key = (item.id, item.key) if item else ("", "")
-        value = replies.failed(_place(message), name, key, self.row.name, self.engine.name, failure, message.value, self.store)
-        return Answer(Record(self.spec.failures, message.key, value, message.headers), code=failure.code)
+        value = replies.failed(_place(message), why.id, why.key, self.row.name, self.engine.name, why.failure, message.value, self.store)
+        fits = claims.carried_bytes(message.key, message.headers) <= claims.CARRIED_BYTES
+        record = Record(self.spec.failures, message.key, value, message.headers) if fits else Record(self.spec.failures, None, value)
+        return Answer(record, code=why.failure.code)
 
     def crashed(self, message: Message, cause: str) -> Answer:
         """The failure of a message that killed the process it was alone in."""
-        found = self._read(message)
+        message, found = self._read(message)
         failure = Failure("engine_crashed", f"the message killed its worker {DEATHS} times, and then a process of its own ({cause})")
-        return self.refuse(message, failure, None if isinstance(found, Failure) else found.item)
+        known = _Refused(failure, found.item.id, found.item.key) if isinstance(found, _Read) else replace(found, failure=failure)
+        return self._refuse(message, known)
 
     def close(self) -> None:
         self.warm.close()

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, field
 
 from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from pipelines.stream.brokers import Brokers
+from pipelines.stream.hearing import Apart, Heard, hear
+from pipelines.stream.seats import LivePartition, Seat
 from pipelines.stream.spec import StreamSpec
 from pipelines.stream.watch import Watch
 from pipelines.supervised import Control
@@ -28,7 +28,7 @@ from sources.kafka import Mark, Message
 from transforms import pull, steps
 from transforms.errors import WavemillError, kind
 from transforms.live import Chunk, Session
-from transforms.records import Audio, Failure, Item, Outcome, Piece, Work
+from transforms.records import Failure, Outcome
 from transforms.settings import KafkaAccess, Settings
 from transforms.storage import Store
 
@@ -42,45 +42,6 @@ STATE_WAIT_S = 2 * TRANSACTION_MS / 1000
 """How long a dead worker's open transaction may hide states."""
 
 
-@dataclass(slots=True)
-class Seat:
-    """A session on this worker. `at` is the offset of its newest committed state."""
-
-    name: str
-    session: Session
-    touched_s: float
-    at: int | None = None
-    changed: bool = False
-    looked: bool = False
-    """Whether nothing has changed since it was not due."""
-    hearing: bool = False
-    retry_at_s: float = 0.0
-
-
-@dataclass(slots=True)
-class LivePartition:
-    """`head` is committed, what is before `next_offset` is in the sessions, and `queue` is to come."""
-
-    home: TopicPartition
-    head: int
-    next_offset: int
-    state_from: int
-    seats: dict[str, Seat]
-    queue: deque[Message] = field(default_factory=deque)
-    said: list[Record] = field(default_factory=list)
-    codes: list[str] = field(default_factory=list)
-    gone: list[str] = field(default_factory=list)
-    saved_s: float = field(default_factory=time.monotonic)
-
-    @property
-    def unsaved(self) -> bool:
-        return bool(self.said or self.gone) or self.next_offset > self.head or any(seat.changed for seat in self.seats.values())
-
-    @property
-    def bytes(self) -> int:
-        return sum(len(message.value or b"") for message in self.queue)
-
-
 class LiveWorker:
     """As `Worker`, for sessions."""
 
@@ -91,7 +52,11 @@ class LiveWorker:
         self.brokers = Brokers(spec, access, control, watch, say)
         self.stop = threading.Event()
         self.partitions: dict[TopicPartition, LivePartition] = {}
+        self.deaths: dict[TopicPartition, Mark] = {}
+        """What former workers left at partitions that this one has begun anew."""
         self.lanes: dict[Future[list[Outcome]], tuple[Sequence[Seat], float]] = {}
+        self.decoder, self.ear = Apart(spec, settings), Apart(spec, settings)
+        self.lane_apart: Future[list[Outcome]] | None = None
 
     def run(self) -> bool:
         """Work until told to stop; whether nothing is left running. Raises `bad_usage`, and errors of the system at the start."""
@@ -118,6 +83,8 @@ class LiveWorker:
                     self._turn()
                 return self._drain()
             finally:
+                self.decoder.close()
+                self.ear.close()
                 self.writer.close()
                 self.states.close()
         finally:
@@ -138,9 +105,12 @@ class LiveWorker:
         self._collect()
         now_s = time.monotonic()
         for partition in self.partitions.values():
-            self._feed(partition)
-            self._close_idle(partition, now_s)
+            if partition.lease:
+                self._feed(partition)
+                self._close_idle(partition, now_s)
         self._hear(now_s)
+        for partition in self.partitions.values():
+            partition.outlive()
         self._commit(now_s)
         held = self.partitions.values()
         self.reader.flow({p.home for p in held if len(p.queue) >= self.spec.max_poll or p.bytes >= HELD_BYTES / len(held)})
@@ -150,6 +120,7 @@ class LiveWorker:
     def _lose(self) -> None:
         for home in self.reader.take_gone():
             self.partitions.pop(home, None)
+            self.deaths.pop(home, None)
 
     def _adopt(self, home: TopicPartition) -> None:
         """Take a partition up where its group stands, with the sessions that were committed with that."""
@@ -167,9 +138,14 @@ class LiveWorker:
             return
         now_s = time.monotonic()
         seats = {name.decode(): Seat(name.decode(), Session.restored(value), now_s, at) for name, (at, value) in states.items()}
-        self.partitions[home] = LivePartition(home, first, first, committed.mark.state, seats)
+        left = Mark(committed.mark.to, committed.mark.tries)
+        partition = LivePartition(home, first, first, committed.mark.state, self.deaths.pop(home, left), seats)
+        self.partitions[home] = partition
         if seats:
             self.say(f"partition {home.partition}: {len(seats)} sessions go on at {first}")
+        if partition.deaths.tries:
+            how = "; it is worked apart for a while" if partition.suspect else ""
+            self.say(f"partition {home.partition}: {partition.deaths.tries} workers ended over it{how}")
 
     def _admit(self, found: Sequence[Message]) -> None:
         for message in found:
@@ -178,8 +154,8 @@ class LiveWorker:
                 partition.queue.append(message)
 
     def _feed(self, partition: LivePartition) -> None:
-        """Give chunks to their sessions, up to the first whose session must be heard before."""
-        while partition.queue:
+        """Give chunks to their sessions, up to the first whose session must be heard before, or which no mark covers yet."""
+        while not partition.starved and partition.queue:
             message = partition.queue[0]
             try:
                 chunk = chunks.parse(message.value)
@@ -196,7 +172,7 @@ class LiveWorker:
     def _give(self, partition: LivePartition, message: Message, chunk: chunks.ChunkMessage, seat: Seat) -> None:
         samples, bad = None, None
         try:
-            samples = chunks.samples_of(chunk)
+            samples = self.decoder.decode(chunk) if partition.suspect else chunks.samples_of(chunk)
         except WavemillError as error:
             bad = steps.failure_of(error)
         try:
@@ -239,8 +215,19 @@ class LiveWorker:
         free = self.warm.threads - len(self.lanes)
         if free <= 0:
             return
+        due, suspects = self._due(now_s, suspect=False), self._due(now_s, suspect=True)
+        if suspects and self.lane_apart is None:
+            self.lane_apart = self._listen(suspects[:1], now_s, lambda given: [self.ear.hear(one) for one in given])
+            free -= 1
+        for group in (due[lane::free] for lane in range(free)):
+            if group:
+                self._listen(group, now_s, lambda given: hear(self.engine, self.options, given, self.stop))
+
+    def _due(self, now_s: float, suspect: bool) -> list[Seat]:
         due = []
         for partition in self.partitions.values():
+            if partition.suspect != suspect or not partition.lease:
+                continue
             for seat in partition.seats.values():
                 if seat.hearing or seat.looked or now_s < seat.retry_at_s:
                     continue
@@ -248,28 +235,20 @@ class LiveWorker:
                     due.append(seat)
                 else:
                     seat.looked = True
-        due.sort(key=lambda seat: len(seat.session.buffer) - seat.session.heard, reverse=True)
-        for group in (due[lane::free] for lane in range(free)):
-            if group:
-                for seat in group:
-                    seat.hearing = True
-                given = [(seat.name, seat.session.to_hear(), seat.session.language) for seat in group]
-                self.lanes[self.warm.engine_pool.submit(self._infer, given)] = (group, now_s)
+        return sorted(due, key=lambda seat: len(seat.session.buffer) - seat.session.heard, reverse=True)
 
-    def _infer(self, given: Sequence[tuple[str, Audio, str | None]]) -> list[Outcome]:
-        """In a thread of the engine's. Raises `Stopped`, and errors of the system."""
-        works: steps.Flow = []
-        for name, audio, language in given:
-            known = language and getattr(self.options, "language", None) is None
-            options = self.options.model_copy(update={"language": language}) if known else self.options
-            item = Item("", name, self.engine.operation, self.engine.name, options, {})
-            works.append(Work(item, [Piece({"audio": audio}, options, 0)]))
-        flow = steps.infer(works, self.engine, None, self.stop)
-        return [work if isinstance(work, Failure) else work.payload.results[0] for work in flow]
+    def _listen(self, group: Sequence[Seat], now_s: float, act: Callable[[Sequence[Heard]], list[Outcome]]) -> Future[list[Outcome]]:
+        """Have a thread of the engine's hear them."""
+        for seat in group:
+            seat.hearing = True
+        future = self.warm.engine_pool.submit(act, [Heard(seat.name, seat.session.to_hear(), seat.session.language) for seat in group])
+        self.lanes[future] = (group, now_s)
+        return future
 
     def _collect(self) -> None:
         for future in [future for future in self.lanes if future.done()]:
             group, began_s = self.lanes.pop(future)
+            self.lane_apart = None if future is self.lane_apart else self.lane_apart
             self.watch.batch_s.observe(time.monotonic() - began_s)
             for seat in group:
                 seat.hearing = False
@@ -293,8 +272,11 @@ class LiveWorker:
                 self._put_off([seat], outcome.code, outcome.detail)
                 return
             self._refuse(partition, outcome, None, seat.name)
-        transcript = {"segments": []} if isinstance(outcome, Failure) else outcome.fields
-        for message in seat.session.take(transcript):
+        if isinstance(outcome, Failure):
+            told = seat.session.skip() if outcome.code == "engine_crashed" else seat.session.take({"segments": []})
+        else:
+            told = seat.session.take(outcome.fields)
+        for message in told:
             value = messages.encode(seat.name, message, seat.session.language)
             partition.said.append(Record(self.spec.output, seat.name.encode(), value))
             partition.codes.append(message.kind)
@@ -313,7 +295,7 @@ class LiveWorker:
         ready = [
             partition
             for home, partition in self.partitions.items()
-            if home in owned and partition.unsaved and (last or partition.said or now_s - partition.saved_s >= SAVE_S)
+            if home in owned and (partition.lease if last else partition.starved or self._is_worth_saving(partition, now_s))
         ]
         if not ready:
             return
@@ -321,11 +303,12 @@ class LiveWorker:
         records = [self._state(partition, seat.name, seat.session.state()) for partition, seat in saved]
         records += [self._state(partition, name, None) for partition in ready for name in partition.gone]
         records += [record for partition in ready for record in partition.said]
-        moves = {}
+        moves, leases = {}, {}
         for partition in ready:
             known = [seat.at for seat in partition.seats.values() if seat.at is not None]
             partition.state_from = min(known, default=partition.state_from)
-            moves[partition.home] = (partition.next_offset, Mark(state=partition.state_from).encode())
+            mark = partition.mark(last)
+            moves[partition.home], leases[partition.home] = (partition.next_offset, mark.encode()), mark.to
         began_s = time.monotonic()
         try:
             offsets = self.writer.commit(records, moves, membership)
@@ -342,7 +325,10 @@ class LiveWorker:
             for code in partition.codes:
                 self.watch.messages.labels(code).inc()
             partition.said, partition.codes, partition.gone = [], [], []
-            partition.head, partition.saved_s = partition.next_offset, now_s
+            partition.head, partition.saved_s, partition.lease = partition.next_offset, now_s, leases[partition.home]
+
+    def _is_worth_saving(self, partition: LivePartition, now_s: float) -> bool:
+        return partition.unsaved and (bool(partition.said) or now_s - partition.saved_s >= SAVE_S)
 
     def _state(self, partition: LivePartition, name: str, value: bytes | None) -> Record:
         return Record(self.spec.state, name.encode(), value, partition=partition.home.partition)
@@ -351,6 +337,7 @@ class LiveWorker:
         """It is not known whether the transaction was committed: begin again from what Kafka has, with a new producer of the same name."""
         self.say(f"transaction: {type(error).__name__}: {error}")
         self.writer.close()
+        self.deaths = {home: partition.deaths for home, partition in self.partitions.items()}
         self.partitions.clear()
         writer = self.brokers.patiently(self.brokers.open_writer)
         if writer is not None:
@@ -365,6 +352,7 @@ class LiveWorker:
             left_s = deadline_s - time.monotonic()
             if left_s <= 0:
                 self.stop.set()
+                self.ear.close()
                 if left_s < -GRACE_S:
                     break
             self.brokers.poll(self.reader, 0.0)

@@ -15,7 +15,10 @@ from kafka import TopicPartition
 
 from pipelines.stream.desk import Answer
 from pipelines.supervised import DEATHS
+from sources import claims
 from sources.kafka import Mark, Message
+from transforms.errors import WavemillError
+from transforms.operations import Operation
 
 NO_MARK = Mark()
 BACKOFF_S, LONGEST_BACKOFF_S = 1.0, 60.0
@@ -28,6 +31,14 @@ class Entry:
     message: Message
     length_s: float
     answer: Answer | None = None
+
+    @classmethod
+    def of(cls, message: Message, row: Operation) -> Entry:
+        """It counts for as much as a look at its claim tells, and for nothing where it is none."""
+        try:
+            return cls(message, claims.length_s(claims.parse(claims.unwrap(message.value)[0]), row))
+        except WavemillError:
+            return cls(message, 0.0)
 
 
 @dataclass(slots=True)

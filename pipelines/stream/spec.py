@@ -42,11 +42,6 @@ class StreamSpec:
         return operation(self.operation)
 
     @property
-    def topics(self) -> list[str]:
-        """All that are read or written."""
-        return [topic for topic in dict.fromkeys((self.input, self.output, self.failures, self.state)) if topic]
-
-    @property
     def transactional_id(self) -> str:
         return f"wavemill-{self.group}-{self.worker or self.chance}"
 

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 
 from kafka import TopicPartition
@@ -22,7 +23,6 @@ from pipelines.stream.partitions import Entry, Partition, choose
 from pipelines.stream.spec import StreamSpec
 from pipelines.stream.watch import Watch
 from pipelines.supervised import Control
-from sources import claims
 from sources.kafka import Mark, Message
 from transforms.command_line import Pulls
 from transforms.errors import WavemillError
@@ -75,6 +75,10 @@ class Worker:
                 while self.control.reason is None:
                     self._turn()
                 return self._drain()
+            except WavemillError as error:
+                if error.code != "worker_fenced":  # then there is another who has it in hand
+                    self._put_down()
+                raise
             finally:
                 self.writer.close()
         finally:
@@ -112,7 +116,7 @@ class Worker:
         for message in messages:
             partition = self.partitions[message.home]
             if message.offset >= partition.next_offset:
-                partition.admit(Entry(message, self._length_s(message)))
+                partition.admit(Entry.of(message, self.spec.row))
 
     def _resume(self, home: TopicPartition) -> None:
         """Take a partition up where its group stands, whatever was fetched of it before."""
@@ -134,12 +138,6 @@ class Worker:
         self.partitions[home] = Partition(home, first, committed.mark, committed.mark)
         if committed.mark.tries:
             self.say(f"partition {home.partition}: {committed.mark.tries} workers ended over messages {first} to {committed.mark.to - 1}")
-
-    def _length_s(self, message: Message) -> float:
-        try:
-            return claims.length_s(claims.parse(message.value), self.spec.row)
-        except WavemillError:
-            return 0.0
 
     def _full(self, partition: Partition) -> bool:
         """Whether it holds its share of what may be in memory."""
@@ -169,12 +167,12 @@ class Worker:
             began_s = time.monotonic()
             try:
                 encoded = {home: (offset, mark.encode()) for home, (offset, mark) in moves.items()}
-                self.writer.commit([answer.record for answer in done if answer.record], encoded, membership)
+                self.brokers.commit(self.writer, [answer.record for answer in done if answer.record], encoded, membership)
             except KafkaError as error:
                 self._recover(error)
                 return
             except WavemillError as error:
-                if self.spec.worker:
+                if self.spec.worker or error.code != "worker_fenced":
                     raise
                 # no other has this worker's random name: the broker gave the transaction up because it took too long
                 self._recover(error)
@@ -231,6 +229,20 @@ class Worker:
             if committed and committed.offset is not None:
                 self.watch.count(entry.answer for entry in partition.entries if entry.answer and entry.message.offset < committed.offset)
                 partition.advance(committed.offset, committed.mark)
+
+    def _put_down(self) -> None:
+        """Take the marks off what was in hand, as far as brokers let: this worker does not die of it."""
+        self.stop.set()
+        self.apart.stop("refused")
+        membership = self.reader.membership()
+        held = [self.partitions[home] for home in self.reader.owned() & set(self.partitions)]
+        marked = {one.home: (one.head, mark.encode()) for one in held if (mark := one.marked([], one.head)) != one.mark}
+        if not marked:
+            return
+        self.writer.close()
+        with suppress(KafkaError, WavemillError):
+            self.writer = self.brokers.open_writer()
+            self.writer.commit([], marked, membership)
 
     def _drain(self) -> bool:
         self.watch.state = "draining"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 import wavemill
+from pipelines.voice_commands import spoken_preview
+from transforms.engine import Engine, engine_class
+from transforms.records import Outcome, Piece
+from transforms.settings import Settings
 from transforms.voice_library import Library, library
 
 
@@ -54,6 +59,21 @@ def test_a_saved_voice_is_listed_and_speaks_and_is_forgotten_when_it_is_removed(
     answer = call("synthesize", "Hello", "--voice", ann.id, "-o", tmp_path / "c.mp3")
     assert (answer.exit_code, "unknown_voice" in answer.stderr or "no voice" in answer.stderr) == (2, True)
     assert call("voices", "remove", ann.id).exit_code == 1
+
+
+def test_a_preview_is_spoken_once_and_again_when_the_engine_is_another_version(saved: Library, monkeypatch: pytest.MonkeyPatch) -> None:
+    cls, spoken = engine_class("synthesize", "piper"), []
+
+    def run(self: Engine, pieces: Sequence[Piece]) -> list[Outcome]:
+        spoken.append(self.version)
+        return speak(self, pieces)
+
+    speak = cls.run
+    monkeypatch.setattr(cls, "run", run)
+    for version in (1, 1, 2, 1, 2):
+        monkeypatch.setattr(cls, "version", version)
+        spoken_preview("en_US-joe-medium", Settings())
+    assert spoken == [1, 2]
 
 
 def test_a_voice_is_not_saved_without_consent(saved: Library, tmp_path: Path) -> None:

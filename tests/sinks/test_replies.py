@@ -58,3 +58,11 @@ def test_a_failure_keeps_every_byte_of_its_original(original: bytes | None) -> N
         kept = Path(reply.original_uri).read_bytes() if reply.original_uri else reply.original
         assert kept == original
         assert (reply.code, reply.detail, reply.field) == ("bad_message", "it is none", "inputs")
+
+
+def test_what_a_failure_says_is_cut_to_a_length_that_fits(tmp_path: Path) -> None:
+    failure = Failure("bad_message", "\0" * 1_000_000, "n" * 1_000_000)
+    data = replies.failed(PLACE, "", "", "transcribe", "echo", failure, b"x" * replies.ORIGINAL_BYTES, Store(str(tmp_path)))
+    reply = replies.REPLY.validate_json(data)
+    assert isinstance(reply, replies.Failed) and len(data) < replies.REPLY_BYTES
+    assert (len(reply.detail), len(reply.field or "")) == (replies.DETAIL_LETTERS, replies.FIELD_LETTERS)

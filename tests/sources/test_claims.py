@@ -93,3 +93,21 @@ def code_of(value: bytes | None) -> str:
 @given(st.binary() | st.text().map(str.encode) | st.none())
 def test_any_bytes_are_a_claim_or_a_bad_message(value: bytes | None) -> None:
     assert code_of(value) in ("", "bad_message")
+
+
+def test_a_name_that_no_reply_could_carry_is_refused() -> None:
+    assert request("synthesize", id="i" * claims.ID_LETTERS, inputs={"text": "x"}).id
+    assert refused("synthesize", id="i" * (claims.ID_LETTERS + 1), inputs={"text": "x"}).field == "id"
+
+
+def test_key_and_headers_have_room_for_so_many_bytes_together() -> None:
+    claims.require_carried(b"k" * (claims.CARRIED_BYTES - 3), [("h", b"\0\0")])
+    with pytest.raises(WavemillError, match="are left out here") as caught:
+        claims.require_carried(b"k" * (claims.CARRIED_BYTES - 3), [("h", b"\0\0\0")])
+    assert caught.value.code == "bad_message"
+
+
+@pytest.mark.parametrize("value", [None, b"", b"\xff", b'{"status": "failed"}', b'{"version": 1, "inputs": {"text": "\\"failed\\""}}'])
+def test_what_is_no_failure_of_ours_is_left_as_it_is(value: bytes | None) -> None:
+    assert claims.unwrap(value) == (value, None)
+    assert claims.original(value) == value

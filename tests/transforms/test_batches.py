@@ -102,14 +102,19 @@ class Heavy(Mirror):
         return made
 
 
+TORCH = pytest.param("torch", marks=pytest.mark.extra("torch"))
+
+
 def short_of_memory(named: str) -> Exception:
     """What Python, torch for a device, and a library without a type of its own raise."""
     if named == "torch":
-        return cast(Exception, pytest.importorskip("torch", reason="extra torch").OutOfMemoryError("injected"))
+        import torch
+
+        return cast(Exception, torch.OutOfMemoryError("injected"))
     return MemoryError("injected") if named == "python" else RuntimeError("CUDA failed with error out of memory")
 
 
-@pytest.mark.parametrize("named", ["python", "torch", "other"])
+@pytest.mark.parametrize("named", ["python", TORCH, "other"])
 @pytest.mark.parametrize("threads", [0, 2])
 def test_a_batch_that_only_fits_by_halves_loses_nothing_and_the_size_is_kept_to_from_then_on(named: str, threads: int) -> None:
     engine = Heavy(3, short_of_memory(named))
@@ -123,7 +128,10 @@ def test_a_batch_that_only_fits_by_halves_loses_nothing_and_the_size_is_kept_to_
     assert sorted(map(len, engine.batches)) == [1, 1, 2, 2, 2], "and a longer piece counts for more"
 
 
-@pytest.mark.parametrize(("named", "code"), [("python", "out_of_memory"), ("torch", "out_of_memory"), ("other", "engine_error")])
+@pytest.mark.parametrize(
+    ("named", "code"),
+    [("python", "out_of_memory"), pytest.param("torch", "out_of_memory", marks=pytest.mark.extra("torch")), ("other", "engine_error")],
+)
 def test_a_piece_that_does_not_fit_alone_fails_by_itself_and_makes_no_later_batch_smaller(named: str, code: str) -> None:
     engine = Heavy(100, short_of_memory(named))
     found = steps.infer([work(*"abc"), work("d" * 101), work(*"efgh")], engine)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from transforms import identity
@@ -36,6 +38,43 @@ def test_what_a_stage_cannot_be_is_refused_at_once(given: dict[str, object], cod
     with pytest.raises(WavemillError) as caught:
         CONVERT().check(Item("", "", "convert_voice", "cascade", options, {}))
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize(
+    "own",
+    [{"tts": {"engine": "kokoro"}}, {"tts.engine": "kokoro"}, {"tts": '{"engine": "kokoro"}'}, {"stt": {}, "tts": {"engine": "kokoro"}}],
+)
+@pytest.mark.parametrize("under", [{"tts.engine": "piper", "tts.speed": 1.1}, {"tts": {"engine": "piper", "speed": 1.1}}])
+def test_what_a_row_says_of_a_stage_stands_above_what_the_run_says_of_it(own: dict[str, object], under: dict[str, object]) -> None:
+    options = CONVERT.Options.parse(under, own)
+    assert options.tts == {"engine": "kokoro", "speed": 1.1}  # type: ignore[attr-defined]
+
+
+def test_of_two_names_for_one_option_the_rows_own_stands() -> None:
+    under = {"tts.engine": "piper", "tts": {"engine": "sherpa"}}
+    assert CONVERT.Options.parse(under, {"tts.engine": "kokoro"}).tts == {"engine": "kokoro"}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("operation", "given", "written"),
+    [
+        ("convert_voice", {"tts": {"speed": 1.1, "sentence_pause": 0.2}}, {"tts.speed": "1.10", "tts.sentence_pause": ".2"}),
+        ("convert_voice", {"tts": {"engine": "sherpa", "voice": "3"}}, {"tts.engine": "sherpa", "tts.voice": "3"}),
+        ("chat", {"llm": {"max_tokens": 8, "temperature": 1}}, {"llm.max_tokens": "8", "llm.temperature": "1.0"}),
+        ("translate", {"mt": {"engine": "openai"}, "stt": {"beam_size": 1}}, {"mt.engine": "openai", "stt.beam_size": "1"}),
+    ],
+)
+def test_a_stages_option_is_one_however_it_is_written(operation: str, given: dict[str, object], written: dict[str, object]) -> None:
+    cls = engine_class(operation, "cascade")
+    one, other = cls.Options.parse(given), cls.Options.parse(written)
+    assert one.canonical() == other.canonical()
+    assert cls.Options.parse(json.loads(one.canonical())) == one
+    assert one != cls.Options()
+
+
+def test_an_option_of_chatterboxs_own_voice_is_one_however_it_is_written() -> None:
+    cls = engine_class("restyle", "chatterbox")
+    assert cls.Options.parse({"tts.temperature": "0.70"}) == cls.Options.parse({"tts": {"temperature": 0.7}})
 
 
 def test_every_stage_is_part_of_the_identity() -> None:

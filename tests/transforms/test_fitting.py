@@ -29,10 +29,11 @@ def place() -> Place:
     return Place("cpu", 1, settings.models_dir)
 
 
-def need_torch() -> None:
-    torch = pytest.importorskip("torch", reason="fitting a voice needs torch: extra torch")
+@pytest.fixture
+def one_thread(torch_extra: None) -> None:
+    import torch
+
     torch.set_num_threads(1)  # its threads wait for each other busily, long where the cores are others' too
-    pytest.importorskip("kokoro", reason="fitting a voice needs kokoro: extra torch")
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +51,9 @@ def at_16k(audio: Audio) -> Audio:
     return Audio(soxr.resample(audio.samples[0], audio.rate_hz, speakers.RATE_HZ)[None], speakers.RATE_HZ)
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("gain", [1.0, 0.01])
 def test_the_encoder_with_a_gradient_hears_what_the_one_without_hears(joe: Audio, gain: float) -> None:
-    need_torch()
     import torch
 
     own, graph = fitting.TorchEncoder(place()), speakers.SpeakerEncoder(place())
@@ -62,9 +63,9 @@ def test_the_encoder_with_a_gradient_hears_what_the_one_without_hears(joe: Audio
     assert speakers.similarity(own.embed_24k(torch.from_numpy(loud.samples[0])).numpy(), wanted) > 0.999
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.slow
 def test_a_seed_gives_the_same_pack_again_and_another_seed_another_one_near_the_mix(joe: Audio) -> None:
-    need_torch()
     stock = voices.read_pack(MIX, place().models_dir)
     wanted = speakers.SpeakerEncoder(place()).embed(at_16k(joe))
     one, again, other = (fitting.fit(wanted, MIX, place(), steps=2, seed=seed).pack for seed in (1, 1, 2))
@@ -82,10 +83,10 @@ def test_where_torch_is_not_installed_fitting_says_which_extra_has_it() -> None:
     assert caught.value.code == "engine_unloadable"
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_fitted_voice_is_nearer_to_its_speaker_than_the_mix_on_a_sentence_it_was_not_fitted_with(joe: Audio) -> None:
-    need_torch()
     encoder = speakers.SpeakerEncoder(place())
     wanted = encoder.embed(at_16k(joe))
     cls = engine_class("synthesize", "kokoro")

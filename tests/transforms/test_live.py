@@ -67,7 +67,7 @@ def hearer(samples: np.ndarray) -> Hear:
             for start, end, word in words
             if start < end_s - 0.05 and end > start_s + 0.05
         ]
-        return {"language": "en", "segments": [{"words": heard}]}
+        return {"language": "en", "segments": [{"words": heard}] if heard else []}
 
     return hear
 
@@ -267,6 +267,28 @@ def test_a_chunk_that_cannot_be_decoded_is_silence_as_long_as_the_one_before() -
     said, wrong = follow(chunks, hearer(samples), restart=True)
     assert wrong == []
     assert final(said) == [word.strip() for _, _, word in truth(samples)]
+
+
+@given(pauses, st.randoms(use_true_random=False))
+def test_a_hearing_that_is_left_out_costs_its_own_words_and_no_others(pauses: list[int], random: Any) -> None:
+    samples = speech([*pauses, 15])
+    hear, session = hearer(samples), Session()
+    said: list[Message] = []
+    lost: list[tuple[float, float]] = []
+    for chunk in chunked(samples, [250]):
+        session.feed(chunk)
+        while session.due():
+            if random.random() < 0.2:
+                lost.append((session.at / RATE_HZ, (session.at + session.looked) / RATE_HZ))
+                said += session.skip()
+            else:
+                said += session.take(hear(session))
+    words = truth(samples)
+    kept = [word.strip() for start, end, word in words if not any(start < to and end > since for since, to in lost)]
+    found = [word for word in final(said) if word[1:].isdigit()]  # others were cut in the midst
+    assert sorted(set(found), key=lambda word: int(word[1:])) == found, "none is there twice"
+    assert set(kept) <= set(found)
+    assert [message.revision for message in said] == list(range(1, len(said) + 1))
 
 
 def test_whatever_comes_the_state_fits_a_message_of_a_megabyte() -> None:

@@ -50,8 +50,18 @@ def test_what_is_kept_is_found_by_another_process_too(url: str) -> None:
     assert named.consent and named.consent.by == "Ann, by mail"
     other.remove(named.id)
     assert code(Library(url).find, named.id) == "unknown_voice"
-    other.keep_preview("af_bella", b"mp3")
-    assert (Library(url).preview("af_bella"), Library(url).preview("bf_emma")) == (b"mp3", None)
+    other.keep_preview("af_bella", "0a", b"mp3")
+    found = [Library(url).preview(id, key) for id, key in (("af_bella", "0a"), ("bf_emma", "0a"), ("af_bella", "0b"))]
+    assert found == [b"mp3", None, None]
+
+
+def test_a_removed_voice_takes_every_preview_of_its_own_along(url: str) -> None:
+    library = Library(url)
+    gone, stays = (library.save("Ann, by mail", made_of="af_bella", **FACTS).id for _ in range(2))
+    for id, key in ((gone, "0a"), (gone, "0b"), (stays, "0a")):
+        library.keep_preview(id, key, b"mp3")
+    library.remove(gone)
+    assert [library.preview(id, key) for id, key in ((gone, "0a"), (gone, "0b"), (stays, "0a"))] == [None, None, b"mp3"]
 
 
 def test_of_two_who_fit_one_voice_at_once_the_first_ones_stays(url: str) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from transforms import chatterbox_model, convert_voice, models, restyle, revoice, steps
 from transforms.blocks import gather, resample
-from transforms.chain import Stage, stage
+from transforms.chain import Stage, StageOptions, stage, stage_of
 from transforms.chatterbox_model import RATE_HZ, lent
 from transforms.engines import cascade
 from transforms.engines.chatterbox import (
@@ -102,6 +102,7 @@ class ChatterboxRestyle(cascade.Restyling):
     cost_s = 15.0
 
     class Options(restyle.Options):
+        tts: Annotated[StageOptions, stage_of("clone", "chatterbox")] = Field({}, description="how it is spoken: tts.temperature=, ...")
         exaggeration: float = Field(0.5, ge=0.0, le=2.0, description="how much is felt, 0.5 being neutral")
 
     def stages(self, options: BaseOptions) -> Iterator[Stage]:

@@ -70,6 +70,7 @@ KINDS: dict[str, Kind] = {
         "diarize",
         "pyannote",
         {"segmentation": ("model.int8.onnx", "model.onnx"), "embedding": ("3dspeaker*.onnx", "wespeaker*.onnx", "nemo*.onnx")},
+        checked="run with toy models",
     ),
 }
 

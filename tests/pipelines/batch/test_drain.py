@@ -6,10 +6,6 @@ import base64
 import hashlib
 import json
 import os
-import random
-import signal
-import subprocess
-import time
 import wave
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -29,7 +25,6 @@ from transforms.settings import KafkaAccess
 from transforms.storage import Store
 
 kafka = pytest.importorskip("kafka", reason="the extra kafka is not installed")
-from benchmarks.measure import ENVIRONMENT, WAVEMILL  # noqa: E402  (needs Kafka's client)
 from benchmarks.topics import Stream, claim, doubled  # noqa: E402
 from pipelines.batch.group import Answer, Group  # noqa: E402  (needs Kafka's client)
 from sinks.kafka import Record  # noqa: E402
@@ -89,9 +84,9 @@ def place(row: dict[str, Any]) -> tuple[int, int]:
 
 
 @pytest.fixture
-def topic(kafka_server: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Drained]:
-    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", kafka_server)
-    made = Drained(kafka_server, f"d{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**8}", tmp_path, partitions=3)
+def topic(whole_kafka: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Drained]:
+    monkeypatch.setenv("KAFKA_BOOTSTRAP_SERVERS", whole_kafka)
+    made = Drained(whole_kafka, f"d{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**8}", tmp_path, partitions=3)
     yield made
     for worker in made.workers:
         if worker.poll() is None:
@@ -135,16 +130,18 @@ def test_what_is_no_claim_and_what_cannot_be_done_are_failures_that_a_drain_move
 
 
 def test_into_a_topic_each_message_gets_the_reply_that_a_stream_gives(topic: Drained) -> None:
-    topic.send([claim(f"line {index}", f"m{index}") for index in range(12)] + [b"poison"], [("traceparent", b"00-ab")])
+    bad = [b"poison", claim("hello", "v", voice="nobody"), claim("hello", voice="nobody"), claim("fail", "f", fail_on="fail")]
+    bad.append(claim("hello", "o", speeed=2))
+    topic.send([claim(f"line {index}", f"m{index}") for index in range(12)] + bad, [("traceparent", b"00-ab")])
     assert topic.drain(to_topic=True).exit_code == 0
-    drained = {reply["source"]["offset"] * 3 + reply["source"]["partition"]: reply for reply in topic.replies(13)}
-    assert len(drained) == 13
+    drained = {reply["source"]["offset"] * 3 + reply["source"]["partition"]: reply for reply in topic.replies(17)}
+    assert len(drained) == 17
     other = Drained(topic.servers, f"{topic.input}-s", topic.folder / "s", partitions=3)
     (topic.folder / "s").mkdir()
     other.input, other.workers = topic.input, topic.workers
     other.start("-O", "normalize=false")
-    streamed = {reply["source"]["offset"] * 3 + reply["source"]["partition"]: reply for reply in other.replies(13)}
-    own = ("topic", "outputs")
+    streamed = {reply["source"]["offset"] * 3 + reply["source"]["partition"]: reply for reply in other.replies(17)}
+    own = ("topic", "outputs", "field")  # rows of a drain do not keep which field is wrong; their detail says it
     assert {n: {k: v for k, v in reply.items() if k not in own} for n, reply in drained.items()} == {
         n: {k: v for k, v in reply.items() if k not in own} for n, reply in streamed.items()
     }
@@ -297,59 +294,6 @@ def test_plan_says_what_a_drain_would_do_and_writes_nothing(topic: Drained) -> N
     made = draining.preview(topic.spec(), SETTINGS, topic.folder, probe=False)
     assert (made.rows, made.wanted, made.refused) == (5, 4, {"bad_message": 1})
     assert not topic.root.exists() and topic.offsets() == {}
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("to_topic", [False, True], ids=["folder", "topic"])
-@pytest.mark.timeout(900)
-def test_whenever_it_is_killed_each_message_gets_one_outcome_and_offsets_never_run_ahead(topic: Drained, to_topic: bool) -> None:
-    chance = random.Random(7 + to_topic)
-    values = [claim(f"line {index}", delay_s=0.02) if index % 50 else b"poison %d" % index for index in range(300)]
-    topic.send(values[:200])
-    late = values[200:]
-    place_of_out = (
-        ["-o", f"kafka://{topic.output}?failures={topic.failures}", "--work", str(topic.root)] if to_topic else ["-o", str(topic.root)]
-    )
-    options = [f"-O{pair}" for pair in ("format=wav", "normalize=false", "piece_s=0.05")]
-    flags = ["--no-pull", "--quiet", "--unit-items", "10", "--max-failures", "100%", "--limit", "40"]
-    command = [*WAVEMILL, "run", "synthesize", topic.source, "-e", "echo", *options, *place_of_out, *flags]
-    kills = took_s = 0.0
-    while kills < 5 or late or topic.offsets() != topic.ends():
-        began_s = time.monotonic()
-        with open(topic.folder / "drain.log", "ab") as log:
-            running = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                env=ENVIRONMENT | {"KAFKA_BOOTSTRAP_SERVERS": topic.servers},
-            )
-        try:
-            running.wait(chance.uniform(0.3, 1.1) * (took_s or 12.0) if kills < 10 else 300.0)
-            assert running.returncode == 0, (topic.folder / "drain.log").read_text()
-            took_s = time.monotonic() - began_s
-        except subprocess.TimeoutExpired:
-            os.killpg(running.pid, signal.SIGKILL)
-            running.wait()
-            kills += 1
-        if kills >= 4 and late:
-            topic.send(late)
-            late = []
-        offsets = topic.offsets()
-        answered = _answered(topic, to_topic)
-        assert {(n, offset) for n, end in offsets.items() for offset in range(end)} <= answered, "an offset ran ahead of its results"
-    assert kills >= 5
-    outcomes = topic.replies(len(topic.sent())) if to_topic else topic.rows()
-    places = [(one["source"]["partition"], one["source"]["offset"]) if to_topic else place(one) for one in outcomes]
-    assert len(places) == len(set(places)) and set(places) == topic.sent()
-    assert Counter(one["status"] for one in outcomes)["failed"] == sum(value.startswith(b"poison") for value in values)
-
-
-def _answered(topic: Drained, to_topic: bool) -> set[tuple[int, int]]:
-    if to_topic:
-        return {(one["source"]["partition"], one["source"]["offset"]) for one in topic.replies(10**6, patience_s=1.5)}
-    return {place(row) for row in topic.rows()}
 
 
 def _forget(topic: Drained) -> None:

@@ -103,6 +103,26 @@ def test_a_plan_opens_inputs_for_their_length_only_when_told(runner: Runner) -> 
     assert probed.weight == pytest.approx(3 + 5 + 7, abs=1e-6) != guessed.weight
 
 
+@pytest.mark.parametrize(
+    "own", [{"tts": {"engine": "kokoro", "voice": "af_bella"}}, {"tts.engine": "kokoro", "tts.voice": "af_bella"}], ids=["nested", "dotted"]
+)
+def test_a_rows_own_engine_of_a_stage_stands_above_the_runs(runner: Runner, own: dict[str, object]) -> None:
+    """Piper, which the run names, has no such voice."""
+    (runner.folder / "a.wav").write_bytes(wav(3))
+    runner.write([{"audio": "a.wav", **own}, {"audio": "a.wav"}])
+    spec = runner.spec(operation="convert_voice", engine="cascade", options={"tts.engine": "piper", "voice": "en_US-joe-medium"})
+    made = plans.make(spec, SETTINGS, runner.store, runner.folder, dry=True)
+    assert (made.refused, made.wanted) == ({}, 2)
+
+
+def test_a_stages_option_is_one_whether_the_run_or_a_row_says_it(runner: Runner) -> None:
+    (runner.folder / "a.wav").write_bytes(wav(3))
+    runner.write([{"audio": "a.wav", "tts.speed": 1.1}, {"audio": "a.wav"}, {"audio": "a.wav", "tts": {"speed": "1.10"}}])
+    spec = runner.spec(operation="convert_voice", engine="cascade", options={"tts.speed": "1.1", "voice": "af_bella"})
+    made = plans.make(spec, SETTINGS, runner.store, runner.folder, dry=True)
+    assert (made.rows, made.wanted) == (3, 1)
+
+
 @pytest.mark.slow
 def test_a_million_rows_are_planned_within_a_gigabyte(runner: Runner) -> None:
     with runner.source.open("w") as file:

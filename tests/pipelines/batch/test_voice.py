@@ -216,10 +216,10 @@ def test_a_question_asked_aloud_or_in_writing_is_answered_aloud(runner: Runner, 
     assert "paris" in words(runner.manifest()[1]["uri"])
 
 
+@pytest.mark.extra("torch")
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_fitted_voice_is_kept_and_used_again_at_once(runner: Runner, joe: Path) -> None:
-    pytest.importorskip("torch", reason="fitting a voice needs torch: extra torch")
     runner.write([{"text": "It speaks.", "reference": str(joe)}])
     assert runner.run(operation="clone", engine="kokoro").done == 1
     fields = json.loads(runner.manifest()[0]["fields"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -106,3 +107,17 @@ def test_a_state_file_of_another_make_is_refused(dev_dir: Path) -> None:
     (dev_dir / process.STATE).write_text("{}")
     with pytest.raises(WavemillError, match="remove it by hand"):
         process.load(dev_dir)
+
+
+def test_a_process_is_known_from_the_moment_it_was_started(tmp_path: Path) -> None:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})  # so that a program is often looked at before it has its command line
+    try:
+        for _ in range(200):
+            running = process.spawn(["/bin/sleep", "60"], {}, tmp_path, {})
+            found = process.find(running)
+            os.kill(running.pid, signal.SIGKILL)
+            os.waitpid(running.pid, 0)
+            assert found is not None
+    finally:
+        os.sched_setaffinity(0, before)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,3 +20,13 @@ def stream(kafka_server: str, tmp_path: Path, request: pytest.FixtureRequest) ->
     for worker in made.workers:
         if worker.poll() is None:
             made.kill(worker)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails shows what its workers said last."""
+    report = yield
+    folder = getattr(item, "funcargs", {}).get("tmp_path")
+    if report.failed and folder:
+        report.sections += [(path.name, path.read_text()[-4000:]) for path in sorted(folder.glob("worker-*.log"))]
+    return report

@@ -32,8 +32,8 @@ def spoken() -> dict[str, np.ndarray]:
 
 
 @pytest.fixture
-def live(kafka_server: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LiveStream]:
-    made = LiveStream(kafka_server, f"l{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**8}", tmp_path)
+def live(whole_kafka: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[LiveStream]:
+    made = LiveStream(whole_kafka, f"l{os.getpid()}-{abs(hash(request.node.nodeid)) % 10**8}", tmp_path)
     yield made
     made.producer.close()
     for worker in made.workers:
@@ -116,8 +116,8 @@ def test_two_workers_share_the_sessions_and_one_that_leaves_hands_them_over(live
         [c for chunks in given for c in chunks[len(chunks) // 2 :]],
     ]
     first = live.listen("--idle", "600")
-    wait_for(lambda: "group" in live.log(first))
     live.say(*halves[0])
+    wait_for(lambda: live.progress() == len(halves[0]))  # so each partition that moves has sessions that were saved
     second = live.listen("--idle", "600")
     wait_for(lambda: "sessions go on" in live.log(second))
     assert live.stop(first) == 0
@@ -129,6 +129,45 @@ def test_two_workers_share_the_sessions_and_one_that_leaves_hands_them_over(live
         text = words_of(TEXTS[int(name[1:]) % 4])
         assert len(set(words) ^ set(text)) <= 4 and abs(len(words) - len(text)) <= 1, (name, words)
     assert second.poll() is None
+
+
+@pytest.mark.slow
+def test_what_kills_its_worker_three_times_is_left_out_and_its_session_goes_on(live: LiveStream, spoken: dict[str, np.ndarray]) -> None:
+    def at_peak(samples: np.ndarray, peak: float) -> np.ndarray:
+        return (samples / np.abs(samples).max() * peak * 32767).astype(np.int16)
+
+    second = np.zeros(RATE_HZ, np.int16)
+    calm = [at_peak(spoken[text], 0.5) for text in TEXTS]
+    cry = np.concatenate([at_peak(spoken[TEXTS[0]][RATE_HZ // 4 : RATE_HZ], 1.0), second])
+    sessions = {"a": calm[0], "b": calm[1], "killer": np.concatenate([calm[2], cry, calm[3]])}
+    given = [cut(name, samples) for name, samples in sessions.items()]
+    unbroken = LiveStream(live.servers, f"{live.input}-whole", live.folder)
+    for one in (live, unbroken):
+        one.say(*(chunk for turn in range(max(map(len, given))) for chunks in given for chunk in chunks[turn : turn + 1]))
+    unbroken.listen("--idle", "600", engine="echo")
+    whole = unbroken.heard(all_said(sessions))
+    unbroken.stop(unbroken.workers[0])
+    unbroken.producer.close()
+    deaths = 0
+    flags = ("--idle", "600", "--worker", "one", "-O", "crash_on=peak 1.00")
+    worker = live.listen(*flags, engine="echo")
+    deadline_s = time.monotonic() + 150
+    while not all_said(sessions)(found := live.heard(all_said(sessions), patience_s=2)) and time.monotonic() < deadline_s:
+        if worker.poll() is not None:
+            deaths += 1
+            worker = live.listen(*flags, engine="echo")
+    assert deaths == 3
+    assert codes(found) == {"engine_crashed": 1}
+    assert [one["id"] for one in found if "code" in one] == ["killer"]
+    assert broken(found) == []
+    assert {name: words for name, words in finals(found).items() if name != "killer"} == {
+        name: words for name, words in finals(whole).items() if name != "killer"
+    }
+    heard = [one["text"] for one in found if one.get("kind") == "final" and one["session"] == "killer"]
+    assert all("peak 0.50" in text for text in heard)
+    assert len(heard) == sum(one.get("kind") == "final" and one["session"] == "killer" for one in whole) - 1
+    assert worker.poll() is None, "the last worker lives on"
+    assert live.stop(worker) == 0
 
 
 def test_a_session_that_falls_silent_is_closed_and_then_forgotten(live: LiveStream) -> None:

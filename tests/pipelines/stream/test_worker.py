@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import random
 import re
 import subprocess
 import time
@@ -15,11 +14,11 @@ import pytest
 pytest.importorskip("kafka", reason="the extra kafka is not installed")
 
 from benchmarks.measure import WAVEMILL
-from benchmarks.topics import Stream, claim, doubled, wait_for
-from pipelines.dev import kafka as apache_kafka, process, services
+from benchmarks.topics import Stream, a_broker, claim, doubled, wait_for
 from sinks import replies as models
 
 
+@pytest.mark.usefixtures("whole_kafka")
 def test_each_message_gets_one_result_with_its_key_and_headers_and_the_group_stands_behind_it(stream: Stream) -> None:
     stream.send([claim(f"line {index}", f"m{index}") for index in range(20)], [("traceparent", b"00-ab"), ("reply-to", b"me")])
     worker = stream.start()
@@ -118,21 +117,7 @@ def test_small_audio_comes_inline(stream: Stream, tmp_path: Path) -> None:
     assert found["inline"] == found["uri"] == "1.000 seconds, peak 1.00"
 
 
-@pytest.mark.slow
-def test_messages_survive_a_worker_killed_at_random_moments(stream: Stream) -> None:
-    count, moments = 300, random.Random(5)
-    stream.send([claim(f"line {index}", str(index), delay_s=0.01) for index in range(count)])
-    for _ in range(6):
-        worker = stream.start("--max-poll", "8", "--worker", "one")
-        time.sleep(moments.uniform(2.5, 5.0))
-        stream.kill(worker)
-    stream.start("--worker", "one")
-    replies = stream.replies(count, 120)
-    assert doubled(replies) == []
-    assert sorted(int(reply["id"]) for reply in replies) == list(range(count))
-    assert {reply["status"] for reply in replies} == {"done"}
-
-
+@pytest.mark.usefixtures("whole_kafka")
 @pytest.mark.slow
 def test_a_message_that_kills_its_worker_three_times_is_found_and_set_aside(stream: Stream) -> None:
     stream.send([claim(f"line {index}", str(index), crash_on="poison") for index in range(12)])
@@ -176,45 +161,6 @@ def test_metrics_and_health_are_told_over_http(stream: Stream) -> None:
 
 
 @pytest.mark.slow
-def test_two_workers_share_a_topic_and_one_that_leaves_doubles_nothing(stream: Stream) -> None:
-    count = 300
-    stream.send([claim(f"line {index}", str(index), delay_s=0.1) for index in range(count)], keys=50)
-    first = stream.start("--max-poll", "8", "--workers", "1", "--metrics", "127.0.0.1:0")
-    wait_for(lambda: any(found and found.offset for found in stream.committed().values()))
-    second = stream.start("--max-poll", "8", "--workers", "1", "--metrics", "127.0.0.1:0")
-    wait_for(lambda: measured(stream, second) > 8)
-    assert stream.stop(first) == 0
-    replies = stream.replies(count, 120)
-    assert doubled(replies) == []
-    assert sorted(int(reply["id"]) for reply in replies) == list(range(count))
-    assert second.poll() is None
-
-
-@pytest.mark.slow
-def test_a_job_of_three_times_the_poll_interval_runs_once_beside_a_second_worker(stream: Stream) -> None:
-    stream.environment = {"WAVEMILL_KAFKA_POLL_INTERVAL_S": "4"}
-    workers = [stream.start("--metrics", "127.0.0.1:0"), stream.start("--metrics", "127.0.0.1:0")]
-    short = 0
-
-    def both_work() -> bool:
-        nonlocal short
-        stream.send([claim("a second", f"{short + n}") for n in range(20)], keys=20)
-        short += 20
-        stream.replies(short)
-        return all(measured(stream, worker) > 0 for worker in workers)
-
-    wait_for(both_work)  # a partition that moves while it is worked is worked again, which is another test's matter
-    before = [len(stream.log(worker)) for worker in workers]
-    stream.send([claim("an hour", "long", delay_s=12)], keys=1)
-    replies = stream.replies(short + 1)
-    assert [reply["status"] for reply in replies if reply["id"] == "long"] == ["done"]
-    assert doubled(replies) == []
-    assert all(worker.poll() is None for worker in workers)
-    since = [stream.log(worker)[start:] for worker, start in zip(workers, before, strict=True)]
-    assert not any("workers ended" in log for log in since), "nobody took it for dead"
-
-
-@pytest.mark.slow
 def test_a_batch_under_way_ends_before_the_worker_does_and_one_that_takes_too_long_is_left_to_the_next(stream: Stream) -> None:
     stream.send([claim(f"line {index}", str(index), delay_s=1) for index in range(4)], keys=1)
     first = stream.start("--workers", "1", "--drain", "20")
@@ -235,33 +181,18 @@ def test_a_batch_under_way_ends_before_the_worker_does_and_one_that_takes_too_lo
 
 
 @pytest.mark.slow
-def test_a_broker_that_is_away_for_a_while_loses_nothing(tmp_path: Path) -> None:
-    folder = tmp_path / "kafka"
-    try:
-        running = services.start("kafka", _made(folder), apache_kafka.choose_ports())
-    except Exception as error:
-        pytest.skip(f"no broker of our own: {error}")
-    stream = Stream(apache_kafka.environment(running.ports)["KAFKA_BOOTSTRAP_SERVERS"], "away", tmp_path)
-    try:
-        stream.send([claim(f"line {index}", str(index), delay_s=0.02) for index in range(200)])
+@pytest.mark.kafka
+def test_a_broker_that_is_away_at_the_start_is_waited_for(tmp_path: Path, java_kafka: None) -> None:
+    with a_broker() as (broker, _):
+        stream = Stream(broker.servers, "away", tmp_path)
+        stream.send([claim(f"line {index}", str(index)) for index in range(20)])
+        broker.kill()
         worker = stream.start("--max-poll", "8")
-        wait_for(lambda: any(found and found.offset for found in stream.committed().values()))
-        process.stop(running, patience_s=0)
-        time.sleep(6)
-        assert worker.poll() is None
-        running = services.start("kafka", folder, running.ports)
-        replies = stream.replies(200, 120)
+        wait_for(lambda: f"waiting for {stream.servers}" in stream.log(worker))
+        broker.start_again()
+        replies = stream.replies(20, 120)
         assert doubled(replies) == []
-        assert sorted(int(reply["id"]) for reply in replies) == list(range(200))
-    finally:
-        for worker in stream.workers:
-            stream.kill(worker)
-        process.stop(running, patience_s=1)
-
-
-def _made(folder: Path) -> Path:
-    folder.mkdir()
-    return folder
+        assert sorted(int(reply["id"]) for reply in replies) == list(range(20))
 
 
 def test_a_topic_that_is_not_there_is_named(stream: Stream) -> None:

@@ -1,9 +1,9 @@
-"""Folders of sherpa-onnx models for tests: of empty files, of the real Piper and Kokoro weights, and of a toy that hears."""
+"""Folders of sherpa-onnx models for tests: of empty files, of the real Piper and Kokoro weights, and of toys that hear."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,8 +61,8 @@ def piper(folder: Path) -> Path:
     return folder
 
 
-def kokoro(folder: Path) -> Path:
-    """The real Kokoro in 8 bits with two of its voices."""
+def kokoro(folder: Path, names: Sequence[str] = ("af_bella", "am_adam")) -> Path:
+    """The real Kokoro in 8 bits with some of its voices."""
     import onnx
 
     for id in ("kokoro-int8", "kokoro-voices"):
@@ -70,9 +70,9 @@ def kokoro(folder: Path) -> Path:
     source, voices = (models.folder(id, Settings().models_dir) for id in ("kokoro-int8", "kokoro-voices"))
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "tokens.txt").write_text("".join(f"{symbol} {id}\n" for symbol, id in phonemes.ALPHABET.items()))
-    (folder / "voices.bin").write_bytes(b"".join((voices / f"{name}.bin").read_bytes() for name in ("af_bella", "am_adam")))
+    (folder / "voices.bin").write_bytes(b"".join((voices / f"{name}.bin").read_bytes() for name in names))
     metadata = {"model_type": "kokoro", "language": "English", "has_espeak": 1, "sample_rate": 24000, "version": 1, "voice": "en-us"}
-    metadata |= {"style_dim": "510,1,256", "n_speakers": 2, "speaker_names": "af_bella,am_adam"}
+    metadata |= {"style_dim": "510,1,256", "n_speakers": len(names), "speaker_names": ",".join(names)}
     _save(onnx.load(str(source / "kokoro.onnx")), metadata, folder / "model.int8.onnx")
     return folder
 
@@ -109,4 +109,44 @@ def hearing_toy(folder: Path) -> Path:
     metadata |= {"lang_en": 4, "lang_yue": 7, "lang_ja": 11, "lang_ko": 12}
     metadata |= {name: ",".join(["0.5"] * 560) for name in ("neg_mean", "inv_stddev")}
     _save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), metadata, folder / "model.onnx")
+    return folder
+
+
+def telling_toy(folder: Path) -> Path:
+    """A pyannote of no weights, to whom a high sound is one speaker and a low one another, and an embedding that is the mean spectrum."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    folder.mkdir(parents=True, exist_ok=True)
+    frames, classes = {"kernel_shape": [991], "strides": [270]}, 9 * np.eye(7, dtype=np.float32)
+    constants = [numpy_helper.from_array(classes[n][None, None], name) for n, name in enumerate(("nobody", "low", "high"))]
+    constants += [numpy_helper.from_array(np.array([[[0.005]]], np.float32), "quiet")]
+    constants += [numpy_helper.from_array(np.array([[[-1, 1]]], np.float32), "step")]
+    nodes = [
+        helper.make_node("Conv", ["x", "step"], ["steps"], pads=[0, 1]),
+        helper.make_node("Abs", ["x"], ["size"]),
+        helper.make_node("Abs", ["steps"], ["change"]),
+        helper.make_node("AveragePool", ["size"], ["sizes"], **frames),
+        helper.make_node("AveragePool", ["change"], ["changes"], **frames),
+        helper.make_node("Transpose", ["sizes"], ["loudness"], perm=[0, 2, 1]),
+        helper.make_node("Transpose", ["changes"], ["movement"], perm=[0, 2, 1]),
+        helper.make_node("Greater", ["loudness", "quiet"], ["sounds"]),
+        helper.make_node("Greater", ["movement", "loudness"], ["moves"]),
+        helper.make_node("Where", ["moves", "high", "low"], ["who"]),
+        helper.make_node("Where", ["sounds", "who", "nobody"], ["y"]),
+    ]
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 1, "T"])]
+    graph = helper.make_graph(nodes, "toy", given, [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", "F", 7])], constants)
+    metadata: dict[str, Any] = {"num_speakers": 3, "powerset_max_classes": 2, "num_classes": 7, "sample_rate": 16000, "window_size": 160000}
+    metadata |= {"receptive_field_size": 991, "receptive_field_shift": 270}
+    _save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), metadata, folder / "model.onnx")
+    nodes = [
+        helper.make_node("ReduceMean", ["x"], ["mean"], axes=[1], keepdims=0),
+        helper.make_node("ReduceMean", ["mean"], ["level"], axes=[1], keepdims=1),
+        helper.make_node("Sub", ["mean", "level"], ["embedding"]),
+    ]
+    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", "T", 80])]
+    graph = helper.make_graph(nodes, "toy", given, [helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["N", 80])])
+    metadata = {"framework": "3d-speaker", "language": "English", "url": "", "comment": "toy", "sample_rate": 16000, "output_dim": 80}
+    metadata |= {"normalize_samples": 1, "feature_normalize_type": ""}
+    _save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), metadata, folder / "3dspeaker_toy.onnx")
     return folder

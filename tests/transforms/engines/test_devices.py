@@ -11,11 +11,13 @@ from transforms.engines.torch_place import open_torch
 from transforms.errors import WavemillError
 
 
+@pytest.mark.extra("torch")
 @pytest.mark.parametrize(
     ("cuda", "mps", "expected"), [(True, True, "cuda"), (True, False, "cuda"), (False, True, "mps"), (False, False, "cpu")]
 )
 def test_torch_takes_cuda_else_mps_else_the_processor(monkeypatch: pytest.MonkeyPatch, cuda: bool, mps: bool, expected: str) -> None:
-    torch = pytest.importorskip("torch", reason="extra torch")
+    import torch
+
     monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
     found, place = open_torch(Place("auto", 3))
@@ -23,8 +25,10 @@ def test_torch_takes_cuda_else_mps_else_the_processor(monkeypatch: pytest.Monkey
     assert place == Place(expected, 3)
 
 
+@pytest.mark.extra("torch")
 def test_torch_takes_the_device_that_is_named_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch", reason="extra torch")
+    import torch
+
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     assert open_torch(Place("cpu"))[1].device == "cpu"

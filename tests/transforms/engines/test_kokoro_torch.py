@@ -32,9 +32,7 @@ def loaded(cls: type[Engine], **options: Any) -> Engine:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    pytest.importorskip("torch", reason="synthesize kokoro-torch needs torch: extra torch")
-    pytest.importorskip("kokoro", reason="synthesize kokoro-torch needs kokoro: extra torch")
+def engine(torch_extra: None) -> Iterator[Engine]:
     made = loaded(KokoroTorch)
     yield made
     made.close()

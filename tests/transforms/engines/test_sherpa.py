@@ -11,6 +11,7 @@ import pytest
 
 from tests.transforms.engines import sherpa_folders
 from transforms.engine import Place, engine_class
+from transforms.engines import sherpa_models
 from transforms.engines.sherpa_asr import SherpaTranscript
 from transforms.engines.sherpa_tts import SherpaSpeech
 from transforms.errors import WavemillError
@@ -22,8 +23,7 @@ TEXT = "The keeper of the light had not spoken."
 
 
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    pytest.importorskip("sherpa_onnx", reason="sherpa needs sherpa_onnx: extra sherpa")
+def folders(sherpa_extra: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("sherpa")
     return {name: getattr(sherpa_folders, name)(root / name) for name in ("piper", "kokoro", "hearing_toy")}
 
@@ -134,3 +134,20 @@ def test_another_device_than_the_cpu_is_refused(folders: dict[str, Path]) -> Non
     with pytest.raises(WavemillError, match="cuda") as caught:
         SherpaSpeech().load(Place("cuda"))
     assert caught.value.code == "engine_unloadable"
+
+
+@pytest.mark.extra("sherpa")
+@pytest.mark.parametrize("speakers", [2, -1])
+def test_diarization_finds_who_sounds_when_and_how_many_there_are(speakers: int, tmp_path: Path) -> None:
+    import sherpa_onnx
+
+    config = sherpa_models.telling_apart(str(sherpa_folders.telling_toy(tmp_path)), speakers)
+    assert config.validate()
+    times = np.arange(4 * 16000) / 16000
+    low, high = (0.3 * np.sin(2 * np.pi * hz * times) for hz in (150, 3000))
+    pause = np.zeros(16000)
+    found = sherpa_onnx.OfflineSpeakerDiarization(config).process(np.concatenate([low, pause, high, pause, low]).astype(np.float32))
+    turns = found.sort_by_start_time()
+    assert [turn.speaker for turn in turns] == [0, 1, 0]
+    assert [turn.start for turn in turns] == pytest.approx([0, 5, 10], abs=0.1)
+    assert [turn.end for turn in turns] == pytest.approx([4, 9, 14], abs=0.1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -15,10 +14,6 @@ from transforms.errors import WavemillError
 
 SPEAKING = [name for name, row in KINDS.items() if row.operation == "synthesize"]
 HEARING = [name for name, row in KINDS.items() if row.operation == "transcribe"]
-
-
-def need_sherpa() -> Any:
-    return pytest.importorskip("sherpa_onnx", reason="sherpa needs sherpa_onnx: extra sherpa")
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -80,9 +75,9 @@ def test_a_file_that_was_not_touched_is_hashed_once(tmp_path: Path) -> None:
     assert (after.misses, after.hits) == (before.misses, before.hits + 2)
 
 
+@pytest.mark.extra("sherpa")
 @pytest.mark.parametrize("name", SPEAKING)
 def test_the_configuration_of_a_kind_that_speaks_has_its_files_in_their_fields(name: str, tmp_path: Path) -> None:
-    need_sherpa()
     folder, row = fake(name, tmp_path), KINDS[name]
     config = sherpa_models.speaking(name, str(folder), noise_scale=0.25, noise_scale_w=None)
     family = getattr(config.model, row.family)
@@ -95,11 +90,11 @@ def test_the_configuration_of_a_kind_that_speaks_has_its_files_in_their_fields(n
     assert config.rule_fsts == (f"{folder}/date.fst,{folder}/number.fst" if name == "melotts" else "")
 
 
+@pytest.mark.extra("sherpa")
 @pytest.mark.parametrize("name", HEARING)
 def test_the_configuration_of_a_kind_that_hears_has_its_files_in_their_fields(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    need_sherpa()
     from sherpa_onnx import offline_recognizer
 
     monkeypatch.setattr(offline_recognizer, "_Recognizer", lambda config: config)  # it would read the files
@@ -114,8 +109,8 @@ def test_the_configuration_of_a_kind_that_hears_has_its_files_in_their_fields(
     assert config.model_config.num_threads == 1
 
 
+@pytest.mark.extra("sherpa")
 def test_the_configuration_of_diarization_has_both_models_and_the_number_of_speakers(tmp_path: Path) -> None:
-    need_sherpa()
     config = sherpa_models.telling_apart(str(fake("pyannote", tmp_path)), 3)
     assert config.segmentation.pyannote.model == str(tmp_path / "model.onnx")
     assert Path(config.embedding.model).name.startswith("3dspeaker")

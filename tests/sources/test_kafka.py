@@ -1,0 +1,43 @@
+"""What a group's members have of each other, against a real Kafka."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("kafka", reason="the extra kafka is not installed")
+
+from benchmarks.topics import Stream
+from sources.kafka import TopicReader
+
+
+@pytest.mark.slow
+def test_a_member_that_joins_costs_two_rounds_also_where_others_are_slow_between_their_polls(kafka_server: str, tmp_path: Path) -> None:
+    stream = Stream(kafka_server, f"group{os.getpid()}", tmp_path)
+    options = {"session_timeout_ms": 10_000, "heartbeat_interval_ms": 200}
+    readers = [TopicReader({"bootstrap_servers": [kafka_server]}, stream.input, stream.group, **options) for _ in range(2)]
+    done = threading.Event()
+
+    def turn(reader: TopicReader) -> None:
+        reader.subscribe()
+        while not done.is_set():
+            reader.poll(0.02)
+            done.wait(0.3)  # as long as a busy worker takes
+        reader.close()
+
+    threads = [threading.Thread(target=turn, args=(reader,)) for reader in readers]
+    deadline_s = time.monotonic() + 60
+    for thread, shares in zip(threads, ([4, 0], [2, 2]), strict=True):
+        thread.start()
+        while [len(reader.owned()) for reader in readers] != shares:
+            assert time.monotonic() < deadline_s
+            time.sleep(0.05)
+    generations = [reader.membership().generation_id for reader in readers]
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert generations == [3, 3]
