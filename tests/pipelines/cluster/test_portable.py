@@ -254,6 +254,8 @@ def test_notes_are_read_once_and_marks_are_counted(tmp_path: Path) -> None:
     notes.tell(store, "t", "hello")
     inbox = notes.Inbox(store, "t")
     assert [note["kind"] for note in inbox.read()] == ["hello"] and inbox.read() == []
+    notes.beat(store, "t", "me")
+    assert inbox.read() == [{"kind": "beat"}] and inbox.read() == []
     for unit in ("a", "a", "b"):
         notes.mark(store, notes.attempts("t"), unit, 0)
     assert notes.count_marks(store, notes.attempts("t")) == {"a-0": 2, "b-0": 1}
