@@ -98,7 +98,7 @@ def test_a_portable_run_ends_as_a_local_one_in_the_pool_s_workers(tmp_path: Path
     assert [row["key"] for row in there.manifest()] == [row["key"] for row in here.manifest()]
     assert there.blobs() == here.blobs()
     # progress is that of a local run
-    done = [sorted((e["items"], e["failed"], e["audio_s"], e["done"]) for e in one.heard.events if "done" in e) for one in (there, here)]
+    done = [{e["done"]: (e["items"], e["failed"], e["audio_s"]) for e in one.heard.events if "done" in e} for one in (there, here)]
     assert done[0] == done[1] and len(done[0]) == 3
     assert not [entry for entry in there.store.entries(notes.ROOT) if entry.bytes] and pool.health()[1]["started"] == 1
 
