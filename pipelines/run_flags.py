@@ -26,9 +26,13 @@ def cluster_flags() -> list[click.Parameter]:
     """What else there is to say of where a run runs: on which cluster, and in how much memory."""
     return [
         click.Option(["--memory-limit-mb"], type=int, help="An engine's process that holds more is replaced between two work units."),
-        click.Option(
-            ["--runner"], type=click.Choice(["local", "flink", "portable"]), help="What runs the pipeline; this machine when unset."
-        ),
+        *runner_flags("What runs the pipeline; this machine when unset."),
+    ]
+
+
+def runner_flags(help: str) -> list[click.Parameter]:
+    return [
+        click.Option(["--runner"], type=click.Choice(["local", "flink", "portable"]), help=help),
         click.Option(["--endpoint"], metavar="HOST:PORT", help="The job server of the cluster."),
         click.Option(["--pool"], metavar="HOST:PORT", help="Where each task manager finds its worker pool; localhost:50000 when unset."),
         click.Option(["--beam-option", "beam_options"], multiple=True, metavar="KEY=VALUE", help="An option of Beam's for the cluster."),

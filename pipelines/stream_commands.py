@@ -16,6 +16,7 @@ from transforms.operations import OPERATIONS, operation
 
 if TYPE_CHECKING:
     from pipelines.stream.spec import StreamSpec
+    from transforms.settings import Settings
 
 stream = Lazy(
     "stream",
@@ -81,40 +82,11 @@ def _live_flags() -> list[click.Parameter]:
     ]
 
 
-def _beam_flags() -> list[click.Parameter]:
-    return [
-        click.Option(
-            ["--runner"],
-            type=click.Choice(["flink", "portable"]),
-            help="Experimental: a job of this Beam runner does the work, and this command watches it.",
-        ),
-        click.Option(["--endpoint"], envvar="WAVEMILL_ENDPOINT", metavar="HOST:PORT", help="The runner's job server."),
-        click.Option(
-            ["--pool"],
-            default="localhost:50000",
-            show_default=True,
-            metavar="HOST:PORT",
-            help="Where each task manager of Flink finds its worker pool.",
-        ),
-        click.Option(["--beam-option", "beam_options"], multiple=True, metavar="KEY=VALUE", help="An option of Beam's for the job."),
-    ]
-
-
-def _beam_options(params: dict[str, Any]) -> list[str]:
-    """Beam's own options; none where no runner is asked for. Workers of a portable runner are in this process unless an option says otherwise."""
-    if not params["runner"]:
-        return []
-    if not params["endpoint"]:
-        raise click.UsageError("--runner needs --endpoint")
+def _require_job(params: dict[str, Any]) -> None:
+    """Refuse what a job of a Beam runner does not have."""
     for flag in ("live", "metrics", "worker"):
         if params.get(flag):
             raise click.UsageError(f"--{flag} and --runner exclude each other")
-    if params["runner"] == "flink":
-        place = ["--environment_type=EXTERNAL", f"--environment_config={params['pool']}"]
-    else:
-        place = ["--environment_type=LOOPBACK"]
-    more = [f"--{option}" for option in params["beam_options"]]
-    return ["--runner=PortableRunner", f"--job_endpoint={params['endpoint']}", *place, *more]
 
 
 def _state_topic(params: dict[str, Any]) -> str:
@@ -134,7 +106,9 @@ def stream_command(name: str) -> click.Command:
         from transforms.settings import KafkaAccess
         from transforms.steps import check_options
 
-        beam_options = _beam_options(params)
+        settings = new_settings(**run_flags.collect_place(params))
+        if settings.runner != "local":
+            _require_job(params)
         spec = StreamSpec(
             operation=row.name,
             engine=params["engine"] or row.default_engine,
@@ -163,8 +137,8 @@ def stream_command(name: str) -> click.Command:
             import kafka  # noqa: F401
         except ImportError:
             raise WavemillError("bad_usage", "Kafka's client is not installed; pip install 'wavemill[kafka]' brings it") from None
-        if beam_options:
-            _run_jobs(spec, params, beam_options)
+        if settings.runner != "local":
+            _run_jobs(spec, settings, params)
             return
         from pipelines.stream.live import LiveWorker
         from pipelines.stream.watch import Watch
@@ -176,9 +150,7 @@ def stream_command(name: str) -> click.Command:
             host, _, port = params["metrics"].rpartition(":")
             say(f"wavemill: metrics and health at port {watch.serve(host, int(port))}")
         _obey_signals(control)
-        worker = (LiveWorker if spec.state else Worker)(
-            spec, new_settings(**run_flags.collect_place(params)), access, control, watch, lambda text: say(f"wavemill: {text}")
-        )
+        worker = (LiveWorker if spec.state else Worker)(spec, settings, access, control, watch, lambda text: say(f"wavemill: {text}"))
         ended = worker.run()
         watch.close()
         say("wavemill: stopped; the group goes on from here")
@@ -195,29 +167,30 @@ def stream_command(name: str) -> click.Command:
     params = [
         *_topic_flags(),
         *(_live_flags() if row.name == "transcribe" else []),
-        *_beam_flags(),
+        *run_flags.runner_flags("Experimental: a job of this Beam runner does the work, and this command watches it."),
         *run_flags.place_flags(),
         *flags.engine_flags(row),
     ]
     return click.Command(spelled, params=params, callback=act, help=help)
 
 
-def _run_jobs(spec: StreamSpec, params: dict[str, Any], beam_options: list[str]) -> None:
+def _run_jobs(spec: StreamSpec, settings: Settings, params: dict[str, Any]) -> None:
     from dataclasses import replace
 
+    from pipelines.cluster.jobs import flags as beam_flags
     from pipelines.stream.jobs import Jobs
     from pipelines.supervised import Control
     from transforms.settings import KafkaAccess
     from transforms.storage import Store
 
-    place = run_flags.collect_place(params)
-    settings = new_settings(**place)
+    if not settings.endpoint:
+        raise click.UsageError("--runner needs --endpoint")
     control = Control()
     _obey_signals(control)
-    given = {name: value for name, value in place.items() if value is not None}
+    given = {name: value for name, value in run_flags.collect_place(params).items() if value is not None}
     spec = replace(spec, out=Store(spec.out, settings.storage_patience_s).url)  # workers stand in other folders
-    access = KafkaAccess(**{"brokers": params["brokers"]} if params["brokers"] else {})
-    Jobs(spec, given, access, beam_options, control, lambda text: say(f"wavemill: {text}")).run()
+    access = KafkaAccess.here(params["brokers"])
+    Jobs(spec, given, access, beam_flags(settings), control, lambda text: say(f"wavemill: {text}")).run()
     say("wavemill: the job is cancelled; the group goes on from here")
 
 

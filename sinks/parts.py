@@ -76,8 +76,13 @@ def encode(items: Sequence[Item], outcomes: Sequence[Outcome], seconds: Sequence
                 row["duration_s"] = outputs[0]["duration_s"]
             row["fields"] = json.dumps(plain(fields), ensure_ascii=False, sort_keys=True) if fields else None
         rows.append(row)
+    return to_bytes(pa.Table.from_pylist(rows, schema=SCHEMA))
+
+
+def to_bytes(rows: pa.Table) -> bytes:
+    """A part file of rows that have `SCHEMA`."""
     buffer = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), buffer, compression="zstd", write_statistics=False)
+    pq.write_table(rows, buffer, compression="zstd", write_statistics=False)
     return buffer.getvalue()
 
 
@@ -128,8 +133,15 @@ def view(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> list[st
         con.register("no_parts", SCHEMA.empty_table())
         con.execute("CREATE OR REPLACE TEMP VIEW parts AS SELECT *, '' AS part FROM no_parts")
     con.register("blob_names", pa.RecordBatchReader.from_batches(_NAMES, _batches(store.sizes("blobs"))))
-    # by digest, for a million names would fill the memory
-    con.execute("CREATE OR REPLACE TEMP TABLE blobs AS SELECT md5_number(name) AS digest, bytes FROM blob_names")
+    # By digest, for a million names would fill the memory; and grouped, for which DuckDB uses the disk: joined, ten million do not fit.
+    con.execute("""
+        CREATE OR REPLACE TEMP TABLE missing AS
+        SELECT digest, bytes FROM (
+            SELECT md5_number(name) AS digest, bytes, true AS here FROM blob_names
+            UNION ALL
+            SELECT md5_number(o.uri), o.bytes, false FROM (SELECT unnest(outputs) AS o FROM parts WHERE status = 'done'))
+        GROUP BY digest, bytes HAVING NOT bool_or(here)
+    """)
     con.unregister("blob_names")
     # A success whose blob is gone, or of another size, is no success. Of two rows for a key a success beats a failure; of two successes the
     # first by part name wins, of two failures the later try.
@@ -137,9 +149,10 @@ def view(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> list[st
         CREATE OR REPLACE TEMP TABLE gone AS
         SELECT DISTINCT key, part
         FROM (SELECT key, part, md5_number(o.uri) AS digest, o.bytes AS bytes FROM (SELECT key, part, unnest(outputs) AS o FROM parts WHERE status = 'done'))
-        ANTI JOIN blobs USING (digest, bytes)
+        SEMI JOIN missing USING (digest, bytes)
+        WHERE EXISTS (FROM missing)
     """)
-    con.execute("DROP TABLE blobs")
+    con.execute("DROP TABLE missing")
     con.execute("""
         CREATE OR REPLACE TEMP TABLE winners AS
         SELECT key, status, code, n, part FROM parts ANTI JOIN gone USING (key, part)

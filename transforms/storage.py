@@ -12,6 +12,7 @@ import stat
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -26,6 +27,10 @@ from transforms.errors import WavemillError, is_full, temporary_full
 
 BATCH = 32
 """Requests to object storage in flight at once."""
+FOLDERS = 8
+"""Folders of object storage that are listed at once."""
+FLAT = 50_000
+"""Files that are listed at once, and held, whatever folders they are in."""
 SHA256 = "sha256:"
 """What a version begins with that a manifest gives as a digest of the bytes."""
 _SIZE_AND_MTIME = re.compile(r"\d+-\d+\.\d+")
@@ -421,10 +426,10 @@ class Store:
         start = len(self.url) + 1
         return [Entry(e.url[start:], e.bytes, e.version, e.modified_s) for e in found if not e.url.endswith(".tmp")]
 
-    def sizes(self, name: str) -> Iterator[tuple[str, int]]:
-        """As `entries`, names and bytes alone, in no order: of a million files a folder's at a time is held on local disk."""
+    def sizes(self, name: str, flat: int = FLAT) -> Iterator[tuple[str, int]]:
+        """As `entries`, names and bytes alone, in no order: of more than `flat` files those of a few folders at a time are held."""
         if not self.local:
-            yield from ((entry.url, entry.bytes) for entry in self.entries(name))
+            yield from self._remote_sizes(name, flat)
             return
         start = len(self.url) + 1
         folders = [self.path(name)]
@@ -440,6 +445,30 @@ class Store:
                 continue
             except OSError as error:
                 _raise_system(self.path(name), error)
+
+    def _remote_sizes(self, name: str, flat: int) -> Iterator[tuple[str, int]]:
+        """One listing of all is cheapest where there is little; it answers 1,000 names at a time, one answer after the other."""
+        files, folders = self._look(name)
+        if folders and len(folders) * len(self._look(folders[0])[0]) <= flat:
+            files, folders = [(entry.url, entry.bytes) for entry in self.entries(name)], []
+        yield from files
+        with ThreadPoolExecutor(FOLDERS) as pool:
+            while folders:
+                some, folders = folders[:FOLDERS], folders[FOLDERS:]
+                for files, inner in pool.map(self._look, some):
+                    yield from files
+                    folders += inner
+
+    def _look(self, name: str) -> tuple[list[tuple[str, int]], list[str]]:
+        """Names and bytes of the files in a folder of object storage, without temporary ones, and the names of its folders."""
+        start = len(self.url.partition("://")[2]) + 1
+        try:
+            found = self._attempt(name, lambda: self._fs.ls(self.path(name), detail=True))
+        except FileNotFoundError:
+            return [], []
+        names = [((one["name"].partition("://")[2] or one["name"])[start:], one) for one in found]
+        files = [(name, int(one["size"] or 0)) for name, one in names if one["type"] == "file" and not name.endswith(("/", ".tmp"))]
+        return files, [name for name, one in names if one["type"] == "directory"]
 
     def remove(self, names: Sequence[str]) -> None:
         """Remove files; those that are gone already do not matter."""

@@ -79,10 +79,12 @@ class _Runner(PortableRunner):
 
 
 def flags(settings: Settings) -> list[str]:
-    """Beam's options for the runner: for Flink what its workers need, and then whatever was given."""
+    """Beam's options: workers come from the pool on Flink, elsewhere they are in this process, unless what was given says otherwise."""
     found = [f"--job_endpoint={settings.endpoint}", "--job_name=wavemill", f"--job_server_timeout={ANSWER_S * 6:.0f}"]
     if settings.runner == "flink":
         found += ["--environment_type=EXTERNAL", f"--environment_config={settings.pool}"]
+    else:
+        found += ["--environment_type=LOOPBACK"]
     return found + [f"--{option}" for option in settings.beam_options]
 
 

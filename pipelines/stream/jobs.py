@@ -62,7 +62,7 @@ class Jobs:
 
     def _try(self, job: Job, reader: TopicReader) -> bool:
         """One job, until it ends or has to; whether it had begun."""
-        pipeline = beam.Pipeline(options=PipelineOptions([*self.options, "--streaming"]))
+        pipeline = beam.Pipeline(options=PipelineOptions([*self.options, "--runner=PortableRunner", "--streaming"]))
         build(pipeline, job, reader.numbers())
         try:
             result = pipeline.run()

@@ -32,6 +32,19 @@ def test_what_is_written_is_read_listed_and_removed(out: str) -> None:
     assert store.entries("nothing") == []
 
 
+@pytest.mark.parametrize("flat", [storage.FLAT, 0])
+def test_sizes_tell_of_every_file_below_a_folder_and_of_no_temporary_one(out: str, flat: int) -> None:
+    store = Store(out)
+    files = {f"blobs/{n % 20:02x}/{n}.bin": b"x" * n for n in range(60)} | {
+        "blobs/top.bin": b"top",
+        "blobs/a/b/c/deep.bin": b"deep",
+        "blobs/0/1.tmp": b"",
+    }
+    store.write_many(files | {"other/1.bin": b"one"})
+    assert dict(store.sizes("blobs", flat)) == {name: len(data) for name, data in files.items() if not name.endswith(".tmp")}
+    assert dict(store.sizes("nothing", flat)) == {}
+
+
 def test_only_the_first_of_two_creates_succeeds(out: str) -> None:
     store = Store(out)
     assert store.create("lease.json", b"first")
