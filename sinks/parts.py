@@ -100,7 +100,7 @@ def report(data: bytes, ids: Sequence[str]) -> dict[str, Any]:
     failed = Counter(row["code"] for row in rows if row["status"] != "done")
     audio_s = sum(row["duration_s"] or 0.0 for row in rows if row["status"] == "done")
     slowest = sorted(zip((row["seconds"] for row in rows), ids, strict=True), reverse=True)[:5]
-    return {"items": len(rows), "failed": dict(failed), "audio_s": audio_s, "slowest": slowest}
+    return {"items": len(rows), "failed": dict(failed), "audio_s": round(audio_s, 3), "slowest": slowest}
 
 
 def decode(row: Mapping[str, Any]) -> Outcome:

@@ -116,11 +116,14 @@ class _Watch:
     inbox: notes.Inbox
     hear: Hear
     hosts: set[str] = field(default_factory=set)
+    signs: int = 0
+    """Notes and parts that were seen."""
 
     def look(self) -> float:
         """Tell of new parts and notes; the seconds that took. Raises what a worker told of the system."""
         began = time.monotonic()
         for note in self.inbox.read():
+            self.signs += 1
             if note["kind"] == "error":
                 raise WavemillError(note["code"], f"on {note['host']}: {note['detail']}")
             if note["kind"] == "hello":
@@ -130,6 +133,7 @@ class _Watch:
                 self.hear({"death": f"{note['death']} on {note['host']}", "open": note["open"]})
         for name, _ in list(self.store.sizes("parts")):
             if name in self.left:
+                self.signs += 1
                 self.hear(self._report(name, self.left.pop(name)))
         self.hear({})
         return time.monotonic() - began
@@ -143,15 +147,17 @@ def _follow(running: Running, watch: _Watch, settings: Settings, control: Contro
     """Until the job has ended, all is committed, or `control` says stop; whether it has ended. Raises what workers told, and `cluster_unavailable`."""
     sign_s = time.monotonic()
     while control.reason is None:
-        before = (len(watch.left), len(watch.hosts))
+        before = watch.signs
         took_s = watch.look()
-        if (len(watch.left), len(watch.hosts)) != before:
+        if watch.signs != before:
             sign_s = time.monotonic()
         state, silent_s = running.state(), time.monotonic() - sign_s
         if state == "ended" or (not watch.left and (state == "unknown" or silent_s > STOP_PATIENCE_S)):
             watch.look()
             return state == "ended"
-        if silent_s > settings.cluster_patience_s and (not watch.hosts or state == "unknown"):
+        if silent_s > settings.cluster_patience_s:
+            if watch.hosts and state == "runs":
+                return False  # its workers are gone, and the job server does not know
             raise WavemillError("cluster_unavailable", _no_sign(settings, state, silent_s, running.last_words()))
         time.sleep(min(max(POLL_S, 5 * took_s), MOST_POLL_S))
     return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -13,7 +13,7 @@ import apache_beam as beam
 import grpc
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.portability.api import beam_job_api_pb2 as api, beam_job_api_pb2_grpc as rpc
-from apache_beam.runners.portability.portable_runner import PortableRunner
+from apache_beam.runners.portability.portable_runner import JobServiceHandle, PortableRunner
 
 from pipelines.batch.beam import spread
 from pipelines.batch.units import Ref
@@ -53,7 +53,7 @@ class JobServer:
     def submit(self, order: Order, refs: Sequence[Ref]) -> Running:
         """Send the job. Raises `cluster_unavailable`."""
         options = PipelineOptions(flags(self.settings))
-        pipeline = beam.Pipeline(runner=PortableRunner(), options=options)
+        pipeline = beam.Pipeline(runner=_Runner(), options=options)  # type: ignore[no-untyped-call]
         spread(pipeline, refs) | "work" >> beam.ParDo(WorkShare(order.to_json()))
         try:
             result: Any = pipeline.run()
@@ -62,6 +62,20 @@ class JobServer:
                 "cluster_unavailable", f"the job server at {self.settings.endpoint} did not take the job: {_code(error)}: {error.details()}"
             ) from None
         return Running(self, result._job_id)
+
+
+class _Handle(JobServiceHandle):
+    """Sends a job and leaves it. Beam's own asks for streams of states and messages that end after the timeout, and with one that ended so the
+    job server fails to note that a job failed."""
+
+    def run(self, preparation_id: str) -> tuple[str, Iterator[Any], Iterator[Any]]:
+        answer = self.job_service.Run(api.RunJobRequest(preparation_id=preparation_id), timeout=self.timeout)
+        return answer.job_id, iter(()), iter(())
+
+
+class _Runner(PortableRunner):
+    def create_job_service_handle(self, job_service: Any, options: PipelineOptions) -> JobServiceHandle:
+        return _Handle(job_service, options)  # type: ignore[no-untyped-call]
 
 
 def flags(settings: Settings) -> list[str]:

@@ -1,7 +1,7 @@
 """What driver and workers of a cluster job tell each other, in OUT: the one place that both are sure to reach.
 
 `cluster/HOLDER.json` names the work of one driver that is under way, so that whoever comes next can end it; a holder is what its
-lease is called. Under `cluster/TOKEN/` workers leave notes (`hello`, `death`, `error`) and a mark for every unit they begin, and
+lease is called. Under `cluster/TOKEN/` workers leave notes (`hello`, `death`, `error`, and a `beat` as long as they live) and a mark for every unit they begin, and
 the driver leaves `stop`. A token lives as long as one driver.
 """
 
@@ -69,17 +69,29 @@ def tell(store: Store, token: str, kind: str, **facts: Any) -> None:
     store.write(f"{ROOT}/{token}/notes/{kind}-{secrets.token_hex(6)}.json", json.dumps(note).encode())
 
 
+def beat(store: Store, token: str, name: str) -> None:
+    """Say that a share is still worked on; `name` is that of its own beat."""
+    store.write(f"{ROOT}/{token}/notes/beat-{name}", b"1")
+
+
 class Inbox:
-    """The notes of a token, each given once."""
+    """The notes of a token, each given once, and `beat` for each beat since the last look."""
 
     def __init__(self, store: Store, token: str) -> None:
         self.store, self.folder = store, f"{ROOT}/{token}/notes"
-        self.seen: set[str] = set()
+        self.seen: dict[str, float] = {}
 
     def read(self) -> list[dict[str, Any]]:
-        new = sorted(name for name, _ in self.store.sizes(self.folder) if name not in self.seen)
-        self.seen.update(new)
-        return [note for name in new if (note := self.store.read_object(name))]
+        found: list[dict[str, Any]] = []
+        for entry in self.store.entries(self.folder):
+            if self.seen.get(entry.url) == entry.modified_s:
+                continue
+            self.seen[entry.url] = entry.modified_s
+            if "/beat-" in entry.url:
+                found.append({"kind": "beat"})
+            elif note := self.store.read_object(entry.url):
+                found.append(note)
+        return found
 
 
 def clear(store: Store, lease: str, token: str) -> None:

@@ -6,6 +6,7 @@ So an engine that crashes takes no Beam worker along, and its death costs the cl
 from __future__ import annotations
 
 import json
+import secrets
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -27,6 +28,7 @@ from transforms.settings import PoolPlace, Settings
 from transforms.storage import Store, is_local
 
 STOP_POLL_S = 2.0
+BEAT_S = 15.0
 SENT = ("max_chars", "max_audio_h", "max_input_bytes", "storage_patience_s")
 """Settings that decide what an item's outcome is: the driver's hold. All others are the worker's own."""
 
@@ -73,6 +75,7 @@ def work(order: Order, refs: Sequence[Ref]) -> None:
             return
         versions.require_same(order.versions, PoolPlace().name)
         notes.tell(store, order.token, "hello")
+        threading.Thread(target=_obey, args=(store, order.token, control, ended), name="driver", daemon=True).start()
         pull.pull_all(order.models, job.settings)
         marks = notes.count_marks(store, job.attempts)
 
@@ -80,7 +83,6 @@ def work(order: Order, refs: Sequence[Ref]) -> None:
             if "death" in event:
                 notes.tell(store, order.token, "death", **event)
 
-        threading.Thread(target=_obey, args=(store, order.token, control, ended), name="stop", daemon=True).start()
         with temporary_folder() as scratch, _copy() as environment:
             supervise.work(job, refs, store, scratch, control, hear, marks, environment)
     except WavemillError as error:
@@ -91,10 +93,15 @@ def work(order: Order, refs: Sequence[Ref]) -> None:
 
 
 def _obey(store: Store, token: str, control: Control, ended: threading.Event) -> None:
+    """Until the share is worked: stop when the driver says so, and show it that somebody is here."""
+    name, beat_s = secrets.token_hex(6), time.monotonic()
     while control.reason is None and not ended.wait(STOP_POLL_S):
         with suppress(WavemillError):  # the storage is in trouble: the work itself will meet that
             if notes.stopped(store, token):
                 control.stop("stopped")
+            elif time.monotonic() - beat_s > BEAT_S:
+                notes.beat(store, token, name)
+                beat_s = time.monotonic()
 
 
 def _localize(job: Job) -> Job:

@@ -75,8 +75,8 @@ def test_what_was_begun_here_goes_on_on_the_cluster_and_the_other_way_about(plac
 
 
 def test_ctrl_c_ends_the_job_and_the_same_command_goes_on(place: Place) -> None:
-    place.write(lines(20))
-    flags = ("--unit-items", "2", "-O", "delay_s=0.5")
+    place.write(lines(40))
+    flags = ("--unit-items", "2", "-O", "delay_s=1")
     driver = place.start(*flags)
     wait_for(place.parts, "nothing is committed")
     jobs = [job for job, state in place.hosts.jobs().items() if state == "RUNNING"]
@@ -86,7 +86,7 @@ def test_ctrl_c_ends_the_job_and_the_same_command_goes_on(place: Place) -> None:
     before = place.parts()
     summary = place.run(*flags)
     after = place.parts()
-    assert summary["done"] == 20 and {name: after[name] for name in before} == before
+    assert summary["done"] == 40 and {name: after[name] for name in before} == before
 
 
 @pytest.mark.parametrize("victim", ["worker", "engine", "pool1", "tasks1", "server", "jobs"])
@@ -130,5 +130,3 @@ def test_a_cluster_without_a_free_slot_is_waited_for_in_bounds_and_named(place: 
     place.write(lines(4))
     summary = place.run("--beam-option", "parallelism=9", patience_s=20)
     assert summary["code"] == "cluster_unavailable" and "has no free slot" in summary["detail"], summary
-    # nothing is left to be done twice: workers that come now find that they shall stop
-    assert place.run()["done"] == 4
