@@ -80,6 +80,11 @@ def require_carried(key: bytes | None, headers: Sequence[tuple[str, bytes]]) -> 
         raise WavemillError("bad_message", f"key and headers are {found} bytes, more than {CARRIED_BYTES}; they are left out here")
 
 
+def carried(key: bytes | None, headers: tuple[tuple[str, bytes], ...]) -> tuple[bytes | None, tuple[tuple[str, bytes], ...]]:
+    """Key and headers of a reply: those of the message, or none where they are too long."""
+    return (key, headers) if carried_bytes(key, headers) <= CARRIED_BYTES else (None, ())
+
+
 def carried_bytes(key: bytes | None, headers: Sequence[tuple[str, bytes]]) -> int:
     return len(key or b"") + sum(len(name.encode()) + len(value) for name, value in headers)
 

@@ -26,6 +26,7 @@ from transforms.settings import Settings
 
 HERE = Path(__file__).parent
 FLINK = "beam-2.70.0-flink-1.19"
+FIRST = ("beam-runners-core-java", "beam-runners-java-fn-execution", "beam-sdks-java-core")
 JOB_PORT, REST_PORT, POOL_PORT, HEALTH_PORT = 8099, 8081, 50_000, 50_001
 PATIENCE_S = 90.0
 LAST = "last.json"
@@ -155,7 +156,7 @@ def _command(cluster: Cluster, kind: str, host: str, folder: Path) -> list[str]:
         flags = [f"--port={POOL_PORT}", f"--health-port={HEALTH_PORT}", f"--log-dir={folder}", f"--name=host{host}", *cluster.pool_flags]
         return [sys.executable, "-P", "-m", "wavemill", "worker-pool", *flags]
     java = [jars.program("java", "Flink"), *OPENS]
-    libraries = ["-cp", f"{fetch(Settings().programs_dir)}/*", "-Dorg.slf4j.simpleLogger.showDateTime=true"]
+    libraries = ["-cp", _class_path(fetch(Settings().programs_dir)), "-Dorg.slf4j.simpleLogger.showDateTime=true"]
     conf = ["--configDir", f"{cluster.folder}/conf"]
     if kind == "jobs":
         return [*java, "-Xmx400m", *libraries, MANAGER, *conf]
@@ -181,6 +182,12 @@ def _command(cluster: Cluster, kind: str, host: str, folder: Path) -> list[str]:
     ]
     flink = [f"--flink-master={ip}:{REST_PORT}", f"--flink-conf-dir={cluster.folder}/conf"]
     return [*java, "-Xmx1g", *libraries, str(HERE / "JobServer.java"), *listen, *flink]
+
+
+def _class_path(folder: Path) -> str:
+    """All jars. Others hold older copies of these three's classes, by which streaming jobs end with NoSuchMethodError."""
+    first = [str(path) for name in FIRST for path in folder.glob(f"{name}-2.*.jar")]
+    return ":".join([*first, f"{folder}/*"])
 
 
 def fetch(programs: Path) -> Path:

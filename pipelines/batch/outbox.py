@@ -39,8 +39,7 @@ def answers(spec: PipelineSpec, out: Topic, store: Store, scratch: Path) -> Iter
 def _reply(spec: PipelineSpec, out: Topic, store: Store, message: Message, row: dict[str, Any]) -> Record:
     place = replies.Place(topic=message.topic, partition=message.partition, offset=message.offset)
     name = json.loads(row["input"]).get("claim") or (row["id"] if row["key"] else "")
-    fits = claims.carried_bytes(message.key, message.headers) <= claims.CARRIED_BYTES
-    key, headers = (message.key, message.headers) if fits else (None, ())
+    key, headers = claims.carried(message.key, message.headers)
     outcome = parts.decode({**row, "outputs": [{**one, "uri": blobs.within(one["uri"])} for one in row["outputs"] or ()]})
     if isinstance(outcome, Failure):
         value = replies.failed(place, name, row["key"] or "", spec.operation, spec.engine_name, outcome, message.value, store)

@@ -121,9 +121,8 @@ class Desk:
     def _refuse(self, message: Message, why: _Refused) -> Answer:
         """The failure of a message, with its original bytes."""
         value = replies.failed(_place(message), why.id, why.key, self.row.name, self.engine.name, why.failure, message.value, self.store)
-        fits = claims.carried_bytes(message.key, message.headers) <= claims.CARRIED_BYTES
-        record = Record(self.spec.failures, message.key, value, message.headers) if fits else Record(self.spec.failures, None, value)
-        return Answer(record, code=why.failure.code)
+        key, headers = claims.carried(message.key, message.headers)
+        return Answer(Record(self.spec.failures, key, value, headers), code=why.failure.code)
 
     def crashed(self, message: Message, cause: str) -> Answer:
         """The failure of a message that killed the process it was alone in."""

@@ -23,7 +23,7 @@ from pipelines.supervised import Control
 from pipelines.warm import WarmEngine
 from sinks import live as messages, replies
 from sinks.kafka import TRANSACTION_MS, Record
-from sources import chunks
+from sources import chunks, claims
 from sources.kafka import Mark, Message
 from transforms import pull, steps
 from transforms.errors import WavemillError, kind
@@ -192,8 +192,8 @@ class LiveWorker:
         place = replies.Place(topic=partition.home.topic, partition=partition.home.partition, offset=partition.next_offset)
         original = message.value if message else None
         value = replies.failed(place, session, "", "transcribe", self.engine.name, failure, original, self.store)
-        key = message.key if message else session.encode()
-        partition.said.append(Record(self.spec.failures, key, value, message.headers if message else ()))
+        key, headers = claims.carried(message.key, message.headers) if message else (session.encode(), ())
+        partition.said.append(Record(self.spec.failures, key, value, headers))
         partition.codes.append(failure.code)
 
     def _close_idle(self, partition: LivePartition, now_s: float) -> None:
@@ -311,9 +311,9 @@ class LiveWorker:
             moves[partition.home], leases[partition.home] = (partition.next_offset, mark.encode()), mark.to
         began_s = time.monotonic()
         try:
-            offsets = self.writer.commit(records, moves, membership)
+            offsets = self.brokers.commit(self.writer, records, moves, membership)
         except (KafkaError, WavemillError) as error:
-            if isinstance(error, WavemillError) and self.spec.worker:
+            if isinstance(error, WavemillError) and (self.spec.worker or error.code != "worker_fenced"):
                 raise
             # no other has a worker's random name: the broker gave the transaction up because it took too long
             self._recover(error)
