@@ -51,7 +51,7 @@ class PoolPlace(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="WAVEMILL_POOL_", frozen=True, extra="ignore")
 
     name: str = Field(default_factory=socket.gethostname, description="the host's name in messages")
-    folder: Path = Field(Path("."), description="where logs stand and engine copies are locked")
+    folder: Path = Field(default_factory=lambda: _cache() / "pool", description="where logs stand and engine copies are locked")
     copies: int = Field(1, ge=1, description="engines loaded at once")
     devices: str = Field("", description="devices by commas, one for each copy in turn")
 

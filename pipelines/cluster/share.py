@@ -118,6 +118,7 @@ def _copy() -> Iterator[dict[str, str]]:
     from filelock import FileLock, Timeout
 
     place = PoolPlace()
+    place.folder.mkdir(parents=True, exist_ok=True)
     devices = [name for name in place.devices.split(",") if name]
     while True:
         for number in range(place.copies):

@@ -220,6 +220,15 @@ def test_two_shares_on_one_host_with_one_copy_take_turns(tmp_path: Path, monkeyp
         assert [one["CUDA_VISIBLE_DEVICES"] for one in (first, other)] == ["4", "5"]
 
 
+def test_a_worker_outside_of_a_pool_leaves_nothing_in_the_folder_it_runs_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    with share._copy() as environment:
+        assert environment == {}
+    assert list(Path().iterdir()) == []
+
+
 @pytest.mark.slow
 def test_a_pool_tells_its_health_and_ends_with_sigterm(pool: Pool) -> None:
     code, told = pool.health()

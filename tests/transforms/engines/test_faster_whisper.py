@@ -120,7 +120,7 @@ def test_another_language_is_known_and_translated(engine: FasterWhisper, spanish
     assert heard["language"] == "es"
     assert "reunión" in heard["text"]
     (translated,) = hear(engine, spanish, task="translate")
-    assert {"meeting", "tomorrow", "morning"} <= set(plain(translated["text"]).split())
+    assert {"meeting", "tomorrow"} <= set(plain(translated["text"]).split())
 
 
 def test_short_clips_of_two_languages_keep_each_its_own(engine: FasterWhisper, spoken: list[np.ndarray], spanish: np.ndarray) -> None:
