@@ -122,7 +122,7 @@ def test_an_item_that_kills_its_worker_too_fails_and_the_others_are_done(place: 
 
 def test_a_missing_pool_ends_the_run_soon_with_its_name(place: Place) -> None:
     place.write(lines(4))
-    summary = place.run("--pool", "localhost:50999")
+    summary = place.run("--pool", "localhost:50999", patience_s=30)
     assert summary["code"] in ("cluster_failed", "cluster_unavailable") and "localhost:50999" in summary["detail"], summary
 
 
