@@ -16,7 +16,9 @@ from sources.kafka import TopicReader
 
 
 @pytest.mark.slow
-def test_a_member_that_joins_costs_about_two_rounds_also_where_others_are_slow_between_their_polls(kafka_server: str, tmp_path: Path) -> None:
+def test_a_member_that_joins_costs_about_two_rounds_also_where_others_are_slow_between_their_polls(
+    kafka_server: str, tmp_path: Path
+) -> None:
     stream = Stream(kafka_server, f"group{os.getpid()}", tmp_path)
     options = {"session_timeout_ms": 10_000, "heartbeat_interval_ms": 200}
     readers = [TopicReader({"bootstrap_servers": [kafka_server]}, stream.input, stream.group, **options) for _ in range(2)]
