@@ -17,7 +17,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks import sections
+from benchmarks import cluster_streams, sections
 from benchmarks.hosts import Hosts, Place, load
 from benchmarks.measure import ROOT, table, verdict
 from benchmarks.sections import Section
@@ -198,6 +198,7 @@ SECTIONS = {
         "kill -9 at a random moment, of what is started again at once; `host` is a network that was cut for 30 s. 60 items of half a second, in units of three.",
         kills,
     ),
+    "streams": Section("A stream on two hosts", lambda: cluster_streams.report(cluster()), str(cluster_streams.__doc__)),
 }
 
 
@@ -208,7 +209,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="wavemill-cluster-") as name:
         folder = Path(name)
         try:
-            HERE.append(Hosts(script, script.up(folder)))
+            HERE.append(Hosts(script, script.up(folder, with_kafka=True)))
             sections.write(PAGE, head, SECTIONS, names, "make prove-cluster", keep=not names)
         finally:
             if (folder / "cluster.json").exists():

@@ -50,6 +50,10 @@ class Hosts:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
         return kept | self.cluster.environment | {"AWS_EC2_METADATA_DISABLED": "true", "PYTHONPATH": path}
 
+    def within(self, host: int) -> list[str]:
+        """What is put before a command to have it run on a host."""
+        return ["ip", "netns", "exec", self.cluster.space(str(host))]
+
     def kill(self, name: str) -> None:
         self.script.kill(self.cluster, name)
 

@@ -101,11 +101,14 @@ class Stream:
         producer.close()
         return [(future.value.partition, future.value.offset) for future in sent]
 
-    def start(self, *flags: str, operation: str = "synthesize", engine: str = "echo") -> subprocess.Popen[bytes]:
+    def start(
+        self, *flags: str, operation: str = "synthesize", engine: str = "echo", within: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        """A worker; `within` is what is put before its command."""
         given = ["--input", self.input, "--output", self.output, "--failures", self.failures, "--group", self.group]
         options = ["-O", "format=wav", "-O", "piece_s=0.05"] if operation == "synthesize" else []
         place = ["--brokers", self.servers, "-o", str(self.folder / "out"), "--no-pull", "--workers", "2"]
-        command = [*WAVEMILL, "stream", operation, "-e", engine, *options, *given, *place, *flags]
+        command = [*within, *WAVEMILL, "stream", operation, "-e", engine, *options, *given, *place, *flags]
         environment = {**ENVIRONMENT, **os.environ, "PYTHONPATH": ENVIRONMENT["PYTHONPATH"], **self.environment}
         with open(self.folder / f"worker-{len(self.workers)}.log", "wb") as log:
             worker = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment)

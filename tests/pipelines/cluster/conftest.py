@@ -47,7 +47,7 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     subprocess.run(["ip", "netns", "del", f"wm-try-{os.getpid()}"], check=True)
     script, folder = load(), tmp_path_factory.mktemp("cluster")
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
-    cluster = script.up(folder)
+    cluster = script.up(folder, with_kafka=True)
     yield Hosts(script, cluster)
     script.down(folder)
 
