@@ -35,6 +35,12 @@ def is_saved(id: str) -> bool:
     return _ID.fullmatch(id) is not None
 
 
+def saved_in(text: str) -> str | None:
+    """The first id of the library's that stands anywhere in a text, such as options in JSON."""
+    found = _ID.search(text)
+    return found and found[0]
+
+
 class Consent(BaseModel):
     """Who agreed that the voice is used, in the words of whoever saved it, and when that was written down."""
 

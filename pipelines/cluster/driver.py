@@ -6,7 +6,7 @@ Progress is read from the parts that workers commit, and what went wrong from th
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from transforms.operations import operation
 from transforms.records import KAFKA
 from transforms.settings import Settings
 from transforms.storage import Store, is_local
+from transforms.voice_library import saved_in
 
 POLL_S = 1.0
 MOST_POLL_S = 15.0
@@ -55,7 +56,7 @@ def work(
     job: Job, models: Sequence[str], refs: Sequence[units.Ref], store: Store, lease: str, scratch: Path, control: Control, hear: Hear
 ) -> None:
     """As `supervise.work`, on the cluster that the job's settings name; `lease` is the name of the driver's."""
-    _refuse_local_inputs(job, scratch / "work.parquet")
+    _refuse_local(job, scratch / "work.parquet")
     token = notes.begin(store, lease, job.settings.endpoint)
     job = replace(job, attempts=notes.attempts(token))
     order = Order(job.to_json(), token, list(models), versions.mine())
@@ -88,22 +89,31 @@ def work(
     watch.look()
 
 
-def _refuse_local_inputs(job: Job, work: Path) -> None:
-    """Raises `bad_usage` for audio that only this machine has."""
+def _refuse_local(job: Job, work: Path) -> None:
+    """Raises `bad_usage` for audio and saved voices that only this machine has."""
     file = pq.ParquetFile(work)
     for name, kind in operation(job.operation).inputs.items():
-        column = f"in_{name}"
-        if kind == "text" or column not in file.schema_arrow.names:
-            continue
-        for group in range(file.num_row_groups):
-            urls = file.read_row_group(group, columns=[column]).column(column).drop_null()
-            for url in pc.unique(urls).to_pylist():
-                if is_local(url):
-                    raise WavemillError(
-                        "bad_usage",
-                        f"the input {url} is on this machine, and workers of a cluster do not reach it; put it beside the manifest on object storage",
-                        name,
-                    )
+        for url in _values(file, f"in_{name}") if kind != "text" else ():
+            if is_local(url):
+                raise WavemillError(
+                    "bad_usage",
+                    f"the input {url} is on this machine, and workers of a cluster do not reach it; put it beside the manifest on object storage",
+                    name,
+                )
+    for options in _values(file, "options") if is_local(job.settings.voices) else ():
+        if voice := saved_in(options):
+            raise WavemillError(
+                "bad_usage",
+                f"the voice {voice} is in {job.settings.voices}, and workers of a cluster do not reach it; "
+                "move the folder to object storage and let WAVEMILL_VOICES name it",
+                "voice",
+            )
+
+
+def _values(file: pq.ParquetFile, column: str) -> Iterator[str]:
+    """What stands in a column; the same value may come once a row group."""
+    for group in range(file.num_row_groups) if column in file.schema_arrow.names else ():
+        yield from pc.unique(file.read_row_group(group, columns=[column]).column(column).drop_null()).to_pylist()
 
 
 @dataclass(slots=True)

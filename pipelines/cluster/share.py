@@ -67,7 +67,10 @@ class WorkShare(beam.DoFn):
 
 def work(order: Order, refs: Sequence[Ref]) -> None:
     """Work the units of one bundle. What goes wrong with the system is told to the driver in a note, and raised."""
-    job = _localize(Job.from_json(order.job))
+    given = Job.from_json(order.job)
+    # the library of voices is found by the environment; one in a folder of the driver's machine is not this machine's
+    voices = {} if is_local(given.settings.voices) else {"WAVEMILL_VOICES": given.settings.voices}
+    job = _localize(given)
     store = Store(job.out, job.settings.storage_patience_s)
     control, ended = Control(), threading.Event()
     try:
@@ -84,7 +87,7 @@ def work(order: Order, refs: Sequence[Ref]) -> None:
                 notes.tell(store, order.token, "death", **event)
 
         with temporary_folder() as scratch, _copy() as environment:
-            supervise.work(job, refs, store, scratch, control, hear, marks, environment)
+            supervise.work(job, refs, store, scratch, control, hear, marks, environment | voices)
     except WavemillError as error:
         notes.tell(store, order.token, "error", code=error.code, detail=error.detail)
         raise
@@ -106,10 +109,7 @@ def _obey(store: Store, token: str, control: Control, ended: threading.Event) ->
 
 def _localize(job: Job) -> Job:
     """The job with this machine's settings: folders, device and threads are the worker's, limits the driver's."""
-    sent = {name: getattr(job.settings, name) for name in SENT}
-    if not is_local(job.settings.voices):
-        sent["voices"] = job.settings.voices
-    return replace(job, settings=Settings(**sent))
+    return replace(job, settings=Settings(**{name: getattr(job.settings, name) for name in SENT}))
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from typing import Any
 
 import grpc
 import httpx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from apache_beam.portability.api import beam_fn_api_pb2 as api, beam_fn_api_pb2_grpc as rpc
 
@@ -123,8 +125,28 @@ def test_audio_on_this_machine_in_a_manifest_elsewhere_is_refused(tmp_path: Path
     plan = plans.make(runner.spec(operation="transcribe"), SETTINGS, runner.store, tmp_path)
     assert plan.refs
     with pytest.raises(WavemillError, match=r"b\.wav is on this machine") as caught:
-        driver._refuse_local_inputs(Job(runner.out, "transcribe", "echo", plan.work, SETTINGS), tmp_path / "work.parquet")
+        driver._refuse_local(Job(runner.out, "transcribe", "echo", plan.work, SETTINGS), tmp_path / "work.parquet")
     assert (caught.value.code, caught.value.field) == ("bad_usage", "audio")
+
+
+def test_a_saved_voice_on_this_machine_is_refused_and_one_elsewhere_is_told_to_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq.write_table(pa.table({"options": ['{"voice": "af_bella"}', '{"voice": "af_bella+uv_0123456789ab"}']}), tmp_path / "work.parquet")
+    job = Job("s3://bucket/out", "synthesize", "kokoro", "w", SETTINGS.model_copy(update={"voices": str(tmp_path)}))
+    with pytest.raises(WavemillError, match="the voice uv_0123456789ab is in") as caught:
+        driver._refuse_local(job, tmp_path / "work.parquet")
+    assert (caught.value.code, caught.value.field) == ("bad_usage", "voice")
+    elsewhere = SETTINGS.model_copy(update={"voices": "s3://bucket/voices"})
+    driver._refuse_local(replace(job, settings=elsewhere), tmp_path / "work.parquet")
+    runner = Runner(tmp_path, str(tmp_path / "out"))
+    runner.write([{"text": "one"}])
+    plan = plans.make(runner.spec(), SETTINGS, runner.store, tmp_path)
+    seen = list[Any]()
+    monkeypatch.setattr(share.supervise, "work", lambda *given: seen.append(given[-1]))
+    for settings in (SETTINGS, elsewhere):
+        share.work(order(runner, plan.work, settings=settings), plan.refs)
+    assert seen == [{}, {"WAVEMILL_VOICES": "s3://bucket/voices"}]
 
 
 def test_an_endpoint_that_does_not_answer_is_an_error_of_ten_seconds() -> None:
@@ -154,8 +176,8 @@ def test_options_of_beam_come_last_and_win() -> None:
     assert given[-2:] == ["--parallelism=8", "--environment_config=b:2"] and "--environment_type=EXTERNAL" in given
 
 
-def order(runner: Runner, work: str, **changes: Any) -> share.Order:
-    job = Job(runner.out, "synthesize", "echo", work, SETTINGS, attempts=notes.attempts("t"))
+def order(runner: Runner, work: str, settings: Settings = SETTINGS, **changes: Any) -> share.Order:
+    job = Job(runner.out, "synthesize", "echo", work, settings, attempts=notes.attempts("t"))
     return replace(share.Order(job.to_json(), "t", [], versions.mine()), **changes)
 
 
