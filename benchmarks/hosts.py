@@ -57,8 +57,8 @@ class Hosts:
     def kill(self, name: str) -> None:
         self.script.kill(self.cluster, name)
 
-    def start(self, name: str) -> None:
-        self.script.start(self.cluster, name)
+    def start(self, name: str, **variables: str) -> None:
+        self.script.start(self.cluster, name, **variables)
 
     def health(self, host: int) -> dict[str, Any]:
         found: dict[str, Any] = dict(self.script._get(self.cluster.ip(str(host)), self.script.HEALTH_PORT, "/health"))

@@ -135,13 +135,13 @@ def _make(cluster: Cluster) -> None:
     _wait(lambda: _listens(cluster.ip(HEAD), JOB_PORT), "the job server does not answer", cluster, "server")
 
 
-def start(cluster: Cluster, name: str) -> process.Running:
-    """Start one process of the cluster, or start it again after it ended."""
+def start(cluster: Cluster, name: str, **variables: str) -> process.Running:
+    """Start one process of the cluster, or start it again after it ended; `variables` are added to its environment."""
     kind, host = (name[:-1], name[-1]) if name.startswith(("pool", "tasks")) else (name, HEAD)
     folder = Path(cluster.folder, name)
     folder.mkdir(exist_ok=True)
     inherited = {key: os.environ[key] for key in ("HOME", "PATH", "TMPDIR", "PYTHONPATH", "WAVEMILL_MODELS_DIR") if key in os.environ}
-    environment = inherited | cluster.environment | {"PYTHONSAFEPATH": "1", "AWS_EC2_METADATA_DISABLED": "true"}
+    environment = inherited | cluster.environment | {"PYTHONSAFEPATH": "1", "AWS_EC2_METADATA_DISABLED": "true"} | variables
     within = [str(shutil.which("ip")), "netns", "exec", cluster.space(host)]
     return process.spawn(_command(cluster, kind, host, folder), environment, folder, {}, within)
 

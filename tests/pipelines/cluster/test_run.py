@@ -120,6 +120,37 @@ def test_an_item_that_kills_its_worker_too_fails_and_the_others_are_done(place: 
     assert [row["id"] for row in place.manifest() if row["code"] == "engine_crashed"] == ["i7"]
 
 
+def test_a_manifest_that_changes_during_a_run_is_the_next_one_s_matter(place: Place) -> None:
+    place.write(lines(12))
+    flags = ("--unit-items", "2", "-O", "delay_s=0.3")
+    driver = place.start(*flags)
+    wait_for(place.parts, "nothing is committed")
+    place.write([{"id": "new", "text": "a new line."}, *lines(13)])
+    said, told = driver.communicate(timeout=250)
+    summary = json.loads(said.splitlines()[-1])
+    assert (summary["state"], summary["done"]) == ("done", 12), (summary, told)
+    assert [row["id"] for row in place.manifest()] == [f"i{index}" for index in range(12)]
+    assert (summary := place.run(*flags))["made"] == 2 and summary["done"] == 14, summary
+
+
+def test_workers_whose_credentials_are_wrong_end_the_run_in_bounds_and_write_nothing(place: Place) -> None:
+    place.write(lines(4))
+    for pool in ("pool1", "pool2"):
+        place.hosts.kill(pool)
+        place.hosts.start(pool, AWS_SECRET_ACCESS_KEY="wrong")
+    try:
+        wait_for(place.hosts.whole, "the pools are not ready")
+        summary = place.run("--unit-items", "2", patience_s=30)
+    finally:
+        for pool in ("pool1", "pool2"):
+            place.hosts.kill(pool)
+            place.hosts.start(pool)
+    assert summary["state"] == "error" and not place.parts(), summary
+    assert "its workers cannot write to OUT, which their logs tell" in summary["detail"], summary
+    wait_for(place.hosts.whole, "the cluster is not whole")
+    assert place.run("--unit-items", "2")["done"] == 4
+
+
 def test_a_missing_pool_ends_the_run_soon_with_its_name(place: Place) -> None:
     place.write(lines(4))
     summary = place.run("--pool", "localhost:50999", patience_s=30)
