@@ -12,7 +12,7 @@ from kafka.errors import AuthorizationError, FencedInstanceIdError, KafkaError
 from pipelines.stream.spec import StreamSpec
 from pipelines.stream.watch import Watch
 from pipelines.supervised import Control
-from sinks.kafka import Record, Transactions
+from sinks.kafka import TRANSACTION_MS, Record, Transactions
 from sources.access import Rights
 from sources.kafka import Message, StateReader, TopicReader
 from transforms.errors import WavemillError
@@ -88,6 +88,16 @@ class Brokers:
             return writer.commit(records, offsets, membership)
         except AuthorizationError as error:
             raise self.rights.refusal(error) from error
+
+    def judge(self, error: Exception, began_s: float) -> None:
+        """Raises what a new producer of the same name cannot mend of a transaction that was begun at `began_s`.
+
+        A broker fences another worker of the same name, and also whose transaction it gave up because it took too long, as where
+        it was away meanwhile. No other has a random name.
+        """
+        late = time.monotonic() - began_s >= TRANSACTION_MS / 1000
+        if isinstance(error, WavemillError) and not (error.code == "worker_fenced" and (late or not self.spec.worker)):
+            raise error
 
     def open_states(self) -> StateReader:
         return StateReader(self.access.client(), self.spec.state, bootstrap_timeout_ms=round(BROKER_WAIT_S * 1000))

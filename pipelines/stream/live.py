@@ -313,9 +313,7 @@ class LiveWorker:
         try:
             offsets = self.brokers.commit(self.writer, records, moves, membership)
         except (KafkaError, WavemillError) as error:
-            if isinstance(error, WavemillError) and (self.spec.worker or error.code != "worker_fenced"):
-                raise
-            # no other has a worker's random name: the broker gave the transaction up because it took too long
+            self.brokers.judge(error, began_s)
             self._recover(error)
             return
         self.watch.commit_s.observe(time.monotonic() - began_s)

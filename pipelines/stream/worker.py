@@ -168,13 +168,8 @@ class Worker:
             try:
                 encoded = {home: (offset, mark.encode()) for home, (offset, mark) in moves.items()}
                 self.brokers.commit(self.writer, [answer.record for answer in done if answer.record], encoded, membership)
-            except KafkaError as error:
-                self._recover(error)
-                return
-            except WavemillError as error:
-                if self.spec.worker or error.code != "worker_fenced":
-                    raise
-                # no other has this worker's random name: the broker gave the transaction up because it took too long
+            except (KafkaError, WavemillError) as error:
+                self.brokers.judge(error, began_s)
                 self._recover(error)
                 return
             self.watch.commit_s.observe(time.monotonic() - began_s)
