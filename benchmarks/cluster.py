@@ -35,9 +35,7 @@ def cluster(*pool_flags: str) -> Hosts:
     hosts = HERE[0]
     if hosts.cluster.pool_flags != list(pool_flags):
         hosts.cluster.pool_flags = list(pool_flags)
-        for name in ("pool1", "pool2"):
-            hosts.kill(name)
-            hosts.start(name)
+        hosts.restart("pool1", "pool2")
     _wait(hosts.whole)
     return hosts
 
@@ -167,8 +165,7 @@ def _broken(victim: str, seed: int) -> dict[str, int]:
         time.sleep(30)
         hosts.script.cut(hosts.cluster, 2, connected=True)
     else:
-        hosts.kill(victim)
-        hosts.start(victim)
+        hosts.restart(victim)
     said, _ = driver.communicate(timeout=900)
     itself = json.loads(said.splitlines()[-1])["state"] == "done"
     if not itself:
@@ -210,7 +207,7 @@ def main() -> int:
         folder = Path(name)
         try:
             HERE.append(Hosts(script, script.up(folder, with_kafka=True)))
-            sections.write(PAGE, head, SECTIONS, names, "make prove-cluster", keep=not names)
+            sections.write(PAGE, head, SECTIONS, names, "python -m benchmarks.cluster", keep=not names)
         finally:
             if (folder / "cluster.json").exists():
                 script.down(folder)

@@ -50,15 +50,17 @@ class Hosts:
         path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))
         return kept | self.cluster.environment | {"AWS_EC2_METADATA_DISABLED": "true", "PYTHONPATH": path}
 
-    def within(self, host: int) -> list[str]:
-        """What is put before a command to have it run on a host."""
-        return ["ip", "netns", "exec", self.cluster.space(str(host))]
-
     def kill(self, name: str) -> None:
         self.script.kill(self.cluster, name)
 
     def start(self, name: str, **variables: str) -> None:
         self.script.start(self.cluster, name, **variables)
+
+    def restart(self, *names: str, **variables: str) -> None:
+        """Kill each and start it again at once, with `variables` in its environment."""
+        for name in names:
+            self.kill(name)
+            self.start(name, **variables)
 
     def health(self, host: int) -> dict[str, Any]:
         found: dict[str, Any] = dict(self.script._get(self.cluster.ip(str(host)), self.script.HEALTH_PORT, "/health"))

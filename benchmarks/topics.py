@@ -52,6 +52,14 @@ STARTED: list[subprocess.Popen[bytes]] = []
 """All workers of this process's streams."""
 
 
+def end_workers() -> None:
+    """With SIGKILL, children too, where they still live."""
+    for worker in STARTED:
+        if worker.poll() is None:
+            os.killpg(worker.pid, signal.SIGKILL)
+            worker.wait()
+
+
 @contextmanager
 def a_broker() -> Iterator[tuple[Broker, Path]]:
     """A broker for a while, and a folder for a while; workers that still live go with them."""
@@ -61,10 +69,7 @@ def a_broker() -> Iterator[tuple[Broker, Path]]:
         try:
             yield made, Path(name)
         finally:
-            for worker in STARTED:
-                if worker.poll() is None:
-                    os.killpg(worker.pid, signal.SIGKILL)
-                    worker.wait()
+            end_workers()
             process.stop(made.running, patience_s=1)
 
 

@@ -54,6 +54,10 @@ class Cluster:
     def space(self, host: str) -> str:
         return f"wm{self.net}-{host}"
 
+    def within(self, host: str) -> list[str]:
+        """What is put before a command to have it run on a host."""
+        return [str(shutil.which("ip")), "netns", "exec", self.space(host)]
+
     @property
     def endpoint(self) -> str:
         return f"{self.ip(HEAD)}:{JOB_PORT}"
@@ -142,8 +146,7 @@ def start(cluster: Cluster, name: str, **variables: str) -> process.Running:
     folder.mkdir(exist_ok=True)
     inherited = {key: os.environ[key] for key in ("HOME", "PATH", "TMPDIR", "PYTHONPATH", "WAVEMILL_MODELS_DIR") if key in os.environ}
     environment = inherited | cluster.environment | {"PYTHONSAFEPATH": "1", "AWS_EC2_METADATA_DISABLED": "true"} | variables
-    within = [str(shutil.which("ip")), "netns", "exec", cluster.space(host)]
-    return process.spawn(_command(cluster, kind, host, folder), environment, folder, {}, within)
+    return process.spawn(_command(cluster, kind, host, folder), environment, folder, {}, cluster.within(host))
 
 
 def _command(cluster: Cluster, kind: str, host: str, folder: Path) -> list[str]:

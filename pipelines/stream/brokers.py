@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from kafka import TopicPartition
-from kafka.errors import AuthorizationError, FencedInstanceIdError, KafkaError
+from kafka.errors import AuthorizationError, FencedInstanceIdError, KafkaError, KafkaTimeoutError
 
 from pipelines.stream.spec import StreamSpec
 from pipelines.stream.watch import Watch
@@ -83,21 +83,20 @@ class Brokers:
     def commit(
         self, writer: Transactions, records: Sequence[Record], offsets: Mapping[TopicPartition, tuple[int, str]], membership: Any
     ) -> list[int]:
-        """As `Transactions.commit`. Raises `broker_unavailable` also where brokers refuse what is written."""
+        """As `Transactions.commit`. Raises `broker_unavailable` also where brokers refuse what is written.
+
+        A broker fences also whose transaction it gave up because it took too long, as where it was away meanwhile: that is a KafkaError.
+        """
+        began_s = time.monotonic()
         try:
             return writer.commit(records, offsets, membership)
         except AuthorizationError as error:
             raise self.rights.refusal(error) from error
-
-    def judge(self, error: Exception, began_s: float) -> None:
-        """Raises what a new producer of the same name cannot mend of a transaction that was begun at `began_s`.
-
-        A broker fences another worker of the same name, and also whose transaction it gave up because it took too long, as where
-        it was away meanwhile. No other has a random name.
-        """
-        late = time.monotonic() - began_s >= TRANSACTION_MS / 1000
-        if isinstance(error, WavemillError) and not (error.code == "worker_fenced" and (late or not self.spec.worker)):
-            raise error
+        except WavemillError as error:
+            late = time.monotonic() - began_s >= TRANSACTION_MS / 1000
+            if error.code == "worker_fenced" and (late or not self.spec.worker):  # no other has a random name
+                raise KafkaTimeoutError("the broker gave the transaction up") from error
+            raise
 
     def open_states(self) -> StateReader:
         return StateReader(self.access.client(), self.spec.state, bootstrap_timeout_ms=round(BROKER_WAIT_S * 1000))

@@ -312,8 +312,7 @@ class LiveWorker:
         began_s = time.monotonic()
         try:
             offsets = self.brokers.commit(self.writer, records, moves, membership)
-        except (KafkaError, WavemillError) as error:
-            self.brokers.judge(error, began_s)
+        except KafkaError as error:
             self._recover(error)
             return
         self.watch.commit_s.observe(time.monotonic() - began_s)

@@ -168,8 +168,7 @@ class Worker:
             try:
                 encoded = {home: (offset, mark.encode()) for home, (offset, mark) in moves.items()}
                 self.brokers.commit(self.writer, [answer.record for answer in done if answer.record], encoded, membership)
-            except (KafkaError, WavemillError) as error:
-                self.brokers.judge(error, began_s)
+            except KafkaError as error:
                 self._recover(error)
                 return
             self.watch.commit_s.observe(time.monotonic() - began_s)

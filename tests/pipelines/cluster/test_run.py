@@ -101,8 +101,7 @@ def test_a_run_ends_right_after_a_kill_of(victim: str, place: Place) -> None:
         worker = psutil.Process(hosts.workers()[0]["pid"])
         (worker.children() or [worker] if victim == "engine" else [worker])[0].kill()
     else:
-        hosts.kill(victim)
-        hosts.start(victim)
+        hosts.restart(victim)
     said, told = driver.communicate(timeout=250)
     summary = json.loads(said.splitlines()[-1])
     if summary["state"] == "error":  # says how to resume, and then ends right
@@ -135,16 +134,12 @@ def test_a_manifest_that_changes_during_a_run_is_the_next_one_s_matter(place: Pl
 
 def test_workers_whose_credentials_are_wrong_end_the_run_in_bounds_and_write_nothing(place: Place) -> None:
     place.write(lines(4))
-    for pool in ("pool1", "pool2"):
-        place.hosts.kill(pool)
-        place.hosts.start(pool, AWS_SECRET_ACCESS_KEY="wrong")
+    place.hosts.restart("pool1", "pool2", AWS_SECRET_ACCESS_KEY="wrong")
     try:
         wait_for(place.hosts.whole, "the pools are not ready")
         summary = place.run("--unit-items", "2", patience_s=30)
     finally:
-        for pool in ("pool1", "pool2"):
-            place.hosts.kill(pool)
-            place.hosts.start(pool)
+        place.hosts.restart("pool1", "pool2")
     assert summary["state"] == "error" and not place.parts(), summary
     assert "its workers cannot write to OUT, which their logs tell" in summary["detail"], summary
     wait_for(place.hosts.whole, "the cluster is not whole")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,25 +9,36 @@ import pytest
 
 pytest.importorskip("kafka", reason="the extra kafka is not installed")
 
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import KafkaError, KafkaTimeoutError
 
-from pipelines.stream.brokers import Brokers
+from pipelines.stream import brokers
 from sinks.kafka import TRANSACTION_MS
 from transforms.errors import WavemillError
 
 FENCED = WavemillError("worker_fenced", "another worker has taken the name one over")
+LATE_S = TRANSACTION_MS / 1000 + 1
 
 
-def judge(error: Exception, worker: str, took_s: float) -> None:
-    worker_of: Any = SimpleNamespace(spec=SimpleNamespace(worker=worker))
-    Brokers.judge(worker_of, error, time.monotonic() - took_s)
+@pytest.mark.parametrize(
+    ("error", "worker", "took_s", "raised"),
+    [
+        (FENCED, "one", LATE_S, KafkaError),
+        (FENCED, "", 0.0, KafkaError),
+        (KafkaTimeoutError(), "one", 0.0, KafkaError),
+        (FENCED, "one", 0.1, WavemillError),
+        (WavemillError("broker_unavailable", "no right"), "one", LATE_S, WavemillError),
+    ],
+)
+def test_a_worker_whose_transaction_the_broker_gave_up_goes_on_and_one_whose_name_was_taken_ends(
+    error: Exception, worker: str, took_s: float, raised: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter((0.0, took_s))
+    monkeypatch.setattr(brokers, "time", SimpleNamespace(monotonic=lambda: next(times)))
 
+    def commit(*_: Any) -> None:
+        raise error
 
-def test_a_worker_whose_transaction_the_broker_gave_up_goes_on_and_one_whose_name_was_taken_ends() -> None:
-    late_s = TRANSACTION_MS / 1000 + 1
-    judge(FENCED, "one", late_s)
-    judge(FENCED, "", 0.0)
-    judge(KafkaTimeoutError(), "one", 0.0)
-    for error, took_s in ((FENCED, 0.1), (WavemillError("broker_unavailable", "no right"), late_s)):
-        with pytest.raises(WavemillError):
-            judge(error, "one", took_s)
+    here: Any = SimpleNamespace(spec=SimpleNamespace(worker=worker))
+    writer: Any = SimpleNamespace(commit=commit)
+    with pytest.raises(raised):
+        brokers.Brokers.commit(here, writer, [], {}, None)
