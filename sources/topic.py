@@ -156,7 +156,7 @@ def _entry(message: Message, operation: Operation, store: Store) -> dict[str, ob
     except WavemillError as error:
         if error.kind != "item":
             raise
-        return {**entry, "row": json.dumps(row | {"refused": error.code}), "problem": error.detail}
+        return {**entry, "row": json.dumps(row | {"refused": error.code, "refused_field": error.field}), "problem": error.detail}
 
 
 def _row(value: bytes | None, operation: Operation, store: Store) -> dict[str, object]:

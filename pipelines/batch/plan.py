@@ -174,7 +174,10 @@ def load_snapshot(con: duckdb.DuckDBPyConnection, store: Store, stored: dict[str
     if not store.exists(stored["snapshot"]):
         raise WavemillError("bad_usage", f"{store.path(stored['snapshot'])} is gone; `wavemill run` with its SOURCE makes it anew", "out")
     path = store.fetch([stored["snapshot"]], scratch)[0]
-    con.execute(f"CREATE OR REPLACE TEMP VIEW snapshot AS SELECT * FROM read_parquet({sql.file(path)})")
+    con.execute(f"""
+        CREATE OR REPLACE TEMP VIEW snapshot AS
+        SELECT * FROM read_parquet({sql.file(path)}) UNION ALL BY NAME SELECT NULL::VARCHAR AS field WHERE false
+    """)  # one that was stored before there was a `field` has none
 
 
 def _share_snapshot(

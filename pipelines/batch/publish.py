@@ -68,7 +68,8 @@ def open_outcomes(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -
                list_transform(p.outputs, lambda o: struct_pack(name := o.name, uri := '{base}/' || o.uri, format := o.format,
                               bytes := o.bytes, sha256 := o.sha256, duration_s := o.duration_s)) AS outputs,
                p.duration_s, p.text, p.language, coalesce(s.code, p.code) AS code, coalesce(s.detail, p.detail) AS detail,
-               (p.n + 1)::INTEGER AS attempts, p.fields,
+               (p.n + 1)::INTEGER AS attempts,
+               coalesce(CASE WHEN s.field IS NOT NULL THEN json_object('field', s.field)::VARCHAR END, p.fields) AS fields,
                CASE WHEN json_valid(s.input) THEN s.input ELSE to_json(s.input)::VARCHAR END AS input
         FROM snapshot s LEFT JOIN (SELECT parts.* FROM parts SEMI JOIN winners USING (key, part)) p ON p.key = s.key
     """)
@@ -113,7 +114,7 @@ def _write(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> None:
         f"COPY (SELECT * FROM outcomes ORDER BY index) TO {sql.literal(manifest)} (FORMAT parquet, COMPRESSION zstd, KV_METADATA {{wavemill_manifest: '1'}})"
     )
     rows = con.sql(
-        f"SELECT index, id, code, detail, attempts, input FROM read_parquet({sql.file(manifest)}) WHERE status = 'failed' ORDER BY index"
+        f"SELECT index, id, code, detail, fields->>'$.field' AS field, attempts, input FROM read_parquet({sql.file(manifest)}) WHERE status = 'failed' ORDER BY index"
     )
     with failures.open("w", encoding="utf-8") as file:
         for batch in rows.to_arrow_reader(8192):
@@ -125,6 +126,8 @@ def _write(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> None:
 
 def _failure(row: dict[str, Any]) -> dict[str, Any]:
     """A line of `failures.jsonl`: the original columns and ours; where they share a name the original ones stand under `input`."""
+    if row["field"] is None:
+        del row["field"]
     try:
         given = json.loads(row.pop("input") or "{}")  # of a line that is not even text nothing is kept
     except RecursionError:

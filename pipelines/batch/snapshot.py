@@ -164,7 +164,7 @@ def _stage(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, option_columns: l
             elif name == spec.row.main_input:
                 version = f"coalesce('{storage.SHA256}' || nullif(j->>'$.sha256', ''), nullif(trim(j->>'$.etag', '\"'), ''))"
             parts.append(f"{version} AS given_{name}")
-    refused = "coalesce(j->>'$.refused', 'bad_message')" if claims else "'bad_row'"
+    refused = "coalesce(j->>'$.refused', 'bad_message') AS refused, j->>'$.refused_field'" if claims else "'bad_row' AS refused, NULL::VARCHAR"
     raw = f"to_json(json_extract(j, [{', '.join(_path(c) for c in option_columns)}]))::VARCHAR" if option_columns else "'[]'"
     if claims:
         raw = "(j->'$.options')::VARCHAR"
@@ -173,7 +173,7 @@ def _stage(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, option_columns: l
         CREATE OR REPLACE TEMP TABLE staged AS
         SELECT index, coalesce(nullif({ident}, ''), 'r' || index) AS id, row AS input, {", ".join(parts)}, {raw} AS raw,
                CASE WHEN isfinite(TRY_CAST(j->>'$.duration_s' AS DOUBLE)) THEN greatest(0, TRY_CAST(j->>'$.duration_s' AS DOUBLE)) END AS duration_s,
-               {refused} AS refused,
+               {refused} AS refused_field,
                CASE WHEN problem IS NOT NULL THEN problem WHEN j IS NULL THEN 'the row is not a JSON object: ' || left(row, 80) END AS problem
         FROM source_rows
     """)
@@ -182,7 +182,7 @@ def _stage(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, option_columns: l
 
 def _resolve_options(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine: Engine, names: list[str], snapshot: Snapshot) -> None:
     """Judge each distinct set of row options once: its canonical JSON and key prefix, or the failure of its rows."""
-    resolved: dict[str, list[str | None]] = {name: [] for name in ("raw", "prefix", "options", "code", "detail")}
+    resolved: dict[str, list[str | None]] = {name: [] for name in ("raw", "prefix", "options", "code", "detail", "field")}
     for (raw,) in con.execute("SELECT DISTINCT raw FROM staged WHERE problem IS NULL").fetchall():
         found = json.loads(raw)
         given = found if isinstance(found, dict) else {name: value for name, value in zip(names, found, strict=True) if value is not None}
@@ -196,7 +196,7 @@ def _resolve_options(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine:
             wrong_row = error.kind == "usage" and given  # the options of the spec alone were checked before
             if error.kind != "item" and not wrong_row:
                 raise
-            entry |= {"code": "bad_option" if wrong_row else error.code, "detail": error.detail}
+            entry |= {"code": "bad_option" if wrong_row else error.code, "detail": error.detail, "field": error.field}
         for name in resolved:
             resolved[name].append(entry.get(name))
     con.register("resolved_rows", pa.table({name: pa.array(values, pa.string()) for name, values in resolved.items()}))
@@ -284,7 +284,7 @@ def _probe(con: duckdb.DuckDBPyConnection, name: str) -> None:
 def _finish(con: duckdb.DuckDBPyConnection, row: Operation) -> None:
     """Keys, weights and refusals: the table `snapshot`."""
     fields, inputs, joins, weight = ["prefix"], [], [], "0.0"
-    missing: dict[str, str] = {}
+    missing: dict[str, tuple[str, str]] = {}
     for name in sorted(row.inputs):
         kind = row.inputs[name]
         if kind == "text":
@@ -302,7 +302,7 @@ def _finish(con: duckdb.DuckDBPyConnection, row: Operation) -> None:
         given = [sql.literal(name), sql.literal(kind_name), value]
         fields += [f"CASE WHEN in_{name} IS NOT NULL THEN {field} END" for field in given] if name in row.optional else given
     for names in [[name] for name in row.inputs if name not in row.optional] or [list(row.inputs)]:
-        missing[" AND ".join(f"in_{name} IS NULL" for name in names)] = f"the row has no {' and no '.join(names)}"
+        missing[" AND ".join(f"in_{name} IS NULL" for name in names)] = (names[0], f"the row has no {' and no '.join(names)}")
     main = row.main_input
     if row.inputs[main] == "text":
         weight = f"coalesce(length(in_{main}), {DEFAULT_CHARS})::DOUBLE"
@@ -312,7 +312,8 @@ def _finish(con: duckdb.DuckDBPyConnection, row: Operation) -> None:
         CREATE OR REPLACE TEMP TABLE keyed AS
         SELECT index, id, input, {", ".join(inputs)}, options, {weight} AS weight,
                CASE WHEN problem IS NOT NULL THEN refused WHEN ({") OR (".join(missing)}) THEN 'bad_row' ELSE r.code END AS code,
-               CASE WHEN problem IS NOT NULL THEN problem {" ".join(f"WHEN {lacks} THEN {sql.literal(why)}" for lacks, why in missing.items())} ELSE r.detail END AS detail,
+               CASE WHEN problem IS NOT NULL THEN problem {" ".join(f"WHEN {lacks} THEN {sql.literal(why)}" for lacks, (_, why) in missing.items())} ELSE r.detail END AS detail,
+               CASE WHEN problem IS NOT NULL THEN refused_field {" ".join(f"WHEN {lacks} THEN {sql.literal(name)}" for lacks, (name, _) in missing.items())} ELSE r.field END AS field,
                sha256(concat_ws(chr(31), {", ".join(fields)})) AS key
         FROM staged LEFT JOIN resolved r USING (raw) {" ".join(joins)}
     """)
@@ -326,6 +327,7 @@ def _finish(con: duckdb.DuckDBPyConnection, row: Operation) -> None:
         SELECT * REPLACE (
             CASE WHEN code IS NULL AND d.id IS NOT NULL THEN 'duplicate_id' ELSE code END AS code,
             CASE WHEN code IS NULL AND d.id IS NOT NULL THEN 'another row has the id ' || keyed.id || ' and different content' ELSE detail END AS detail,
+            CASE WHEN code IS NULL AND d.id IS NOT NULL THEN 'id' ELSE field END AS field,
             CASE WHEN code IS NULL AND d.id IS NULL THEN key END AS key)
         FROM (SELECT keyed.* FROM keyed) keyed LEFT JOIN (SELECT id FROM doubled) d ON d.id = keyed.id
     """)

@@ -91,6 +91,7 @@ def test_failures_hold_their_original_columns_and_what_went_wrong_in_input_order
     assert [row["code"] for row in told] == ["engine_error", "bad_row", "bad_row", "unknown_voice"]
     assert told[0] == {**json.loads(ODD[0]), "index": 0, "code": "engine_error", "detail": told[0]["detail"], "attempts": 1}
     assert (told[1]["row"], told[2]["row"]) == ([1, 2], ODD[2]) and (told[3]["note"], told[3]["attempts"]) == (7, None)
+    assert [row.get("field") for row in told] == [None, None, None, "voice"]
 
 
 def test_failures_are_themselves_a_source_once_mended(runner: Runner) -> None:
