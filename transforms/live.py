@@ -1,7 +1,7 @@
 """Speech written down while it is spoken: what two hearings agree on is final, the rest is partial and may change.
 
 A session is a sequence of chunks of audio. Everything is decided on the clock of the audio itself, never on that of the machine, so
-the same chunks are heard at the same places wherever and however often they are worked. LocalAgreement-2 is that of
+the same chunks are heard at the same places wherever and however often they are worked, as long as nobody falls behind. LocalAgreement-2 is that of
 Macháček, Dabre and Bojar, "Turning Whisper into Real-Time Transcription System" (2023); a pause ends what is heard at once.
 """
 
@@ -26,6 +26,8 @@ LOOK_BACK_S = 1.5
 """Audio before it that is looked at again, so that what speech is does not depend on where a look begins."""
 FIRST_S, PARTIAL_S = 0.75, 1.0
 """So much audio from the beginning of speech is worth a first hearing, and so much more another."""
+BEHIND_S = 2.0
+"""With more audio than this waiting, only what is whole or long is heard: so who is behind catches up, and does not fall further back."""
 PAUSE_S = 0.6
 """Silence that ends what was said."""
 KEEP_S = 0.3
@@ -193,7 +195,8 @@ class Session:
         start, end = self.voiced
         wanted_s = PARTIAL_S if self.heard else FIRST_S
         fresh = end > self.heard and self.looked - max(self.heard, start) >= wanted_s * RATE_HZ
-        return fresh or self._is_whole() or self._is_long()
+        behind = len(self.buffer) - self.looked > BEHIND_S * RATE_HZ
+        return (fresh and not behind) or self._is_whole() or self._is_long()
 
     def _is_whole(self) -> bool:
         """Whether what was looked at ends here: at the session's end, or at a pause."""

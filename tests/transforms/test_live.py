@@ -107,7 +107,7 @@ pauses = st.lists(st.sampled_from([0, 0, 0, 0, 1, 3, 8, 15]), min_size=1, max_si
 lengths = st.lists(st.sampled_from([20, 100, 250, 700, 1500]), min_size=1, max_size=3)
 
 
-@given(pauses, lengths)
+@given(pauses, lengths | st.just([4000]))
 def test_every_word_is_final_once_and_in_order(pauses: list[int], lengths: list[int]) -> None:
     samples = speech(pauses)
     said, wrong = follow(chunked(samples, lengths), hearer(samples))
@@ -188,6 +188,24 @@ def test_the_first_words_are_partial_within_two_seconds_and_final_at_the_pause()
     assert first.kind == "partial" and at_s < 0.5 + 2.0
     at_s, _ = next((at_s, m) for at_s, m in messages if m.kind == "final")
     assert at_s < 0.5 + 8 * WORD_S + 1.2
+
+
+def test_who_has_fallen_behind_hears_what_is_whole_and_so_catches_up() -> None:
+    samples = speech([0] * 25 + [15] + [0] * 25)
+    hear = hearer(samples)
+
+    def heard(length: int, together: bool) -> tuple[list[str], int]:
+        session, said, hearings = Session(), [], 0
+        for chunk in chunked(samples, [length]):
+            session.feed(chunk)
+            while (session.full or chunk.end or not together) and session.due():
+                said += session.take(hear(session))
+                hearings += 1
+        return final(said), hearings
+
+    (behind, few), (in_step, many) = heard(4000, together=True), heard(200, together=False)
+    assert behind == in_step == [word.strip() for _, _, word in truth(samples)]
+    assert few * 2 < many
 
 
 def test_memory_is_bounded_whatever_is_said_or_not_said() -> None:
