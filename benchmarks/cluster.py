@@ -21,6 +21,8 @@ from benchmarks import cluster_streams, sections
 from benchmarks.hosts import Hosts, Place, load
 from benchmarks.measure import ROOT, table, verdict
 from benchmarks.sections import Section
+from transforms.pull import pull
+from transforms.settings import Settings
 
 PAGE = ROOT / "docs/scale-out.md"
 MEASURED = "<!-- measured -->\n"
@@ -40,6 +42,13 @@ def cluster(*pool_flags: str) -> Hosts:
     return hosts
 
 
+def _worked(summary: dict[str, Any]) -> dict[str, Any]:
+    """Of a run that ended well. Raises RuntimeError with what another said."""
+    if summary.get("state") != "done":
+        raise RuntimeError(str(summary))
+    return summary
+
+
 def _wait(what: Callable[[], Any], patience_s: float = 300.0) -> None:
     deadline = time.monotonic() + patience_s
     while not what():
@@ -53,6 +62,8 @@ def lines(count: int) -> list[dict[str, Any]]:
 
 
 def real() -> str:
+    for model in ("kokoro-int8", "kokoro-voices", "whisper-tiny.en"):
+        pull(model, Settings())  # the hosts have no way out to fetch them by themselves
     hosts, rows = cluster(), []
     place = Place(hosts, "real")
     place.write(lines(REAL_ITEMS))
@@ -62,8 +73,8 @@ def real() -> str:
     ):
         here = f"{place.base}/{operation}-here"
         place.out = f"{place.base}/{operation}"
-        there_s = place.run(*flags, operation=operation, engine=engine, timeout_s=3600)["work_seconds"]
-        here_s = place.run(*flags, operation=operation, engine=engine, out=here, cluster=False, timeout_s=3600)["work_seconds"]
+        there_s = _worked(place.run(*flags, operation=operation, engine=engine, timeout_s=3600))["work_seconds"]
+        here_s = _worked(place.run(*flags, operation=operation, engine=engine, out=here, cluster=False, timeout_s=3600))["work_seconds"]
         done = sum(row["status"] == "done" for row in place.manifest())
         rows.append([operation, engine, REAL_ITEMS, done, place.results() == place.results(here), f"{there_s:.0f}", f"{here_s:.0f}"])
         place.source = f"{place.base}/spoken.jsonl"
@@ -78,7 +89,7 @@ def hosts_of_two() -> str:
         place = Place(cluster("--workers=1"), f"wait-{count}")
         place.write(lines(2000))
         flags = ("--unit-items", "10", "-O", "delay_s=0.05", "--beam-option", f"parallelism={count}")
-        summary = place.run(*flags, timeout_s=1200)
+        summary = _worked(place.run(*flags, timeout_s=1200))
         seconds[count] = summary["work_seconds"]
         rows.append([count, summary["done"], f"{summary['work_seconds']:.1f}", f"{2000 * 0.05 / count:.0f}", f"{summary['seconds']:.1f}"])
     gain = seconds[1] / seconds[2]
@@ -91,7 +102,7 @@ def unit_cost() -> str:
     for items in (1, 10):
         place = Place(cluster(), f"unit-{items}")
         place.write(lines(600))
-        summary = place.run("--unit-items", str(items), "--beam-option", "parallelism=1", timeout_s=1200)
+        summary = _worked(place.run("--unit-items", str(items), "--beam-option", "parallelism=1", timeout_s=1200))
         units = 600 // items
         rows.append([items, units, f"{summary['work_seconds']:.1f}", f"{1000 * summary['work_seconds'] / units:.0f}"])
     return table(["items of a unit", "units", "first worker to last commit, s", "ms a unit"], rows)
