@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from importlib.util import module_from_spec, spec_from_file_location
 from itertools import count
 from types import ModuleType
@@ -95,11 +96,19 @@ class Place:
     def write(self, rows: list[dict[str, Any]]) -> None:
         self.hosts.files.pipe_file(self.source, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
-    def command(self, *flags: str, out: str = "", cluster: bool = True, operation: str = "synthesize", engine: str = "echo") -> list[str]:
+    def command(
+        self,
+        *flags: str,
+        out: str = "",
+        cluster: bool = True,
+        operation: str = "synthesize",
+        engine: str = "echo",
+        as_command: Sequence[str] = ("-m", "wavemill"),
+    ) -> list[str]:
         place = ["--runner", "flink", "--endpoint", self.hosts.endpoint] if cluster else ["--workers", "2"]
         options = ["--format", "wav", "--no-normalize"] if engine == "echo" and operation == "synthesize" else []
         given = ["--engine", engine, "--json", *options, *place, *flags]
-        return [sys.executable, "-P", "-m", "wavemill", "run", operation, self.source, "-o", out or self.out, *given]
+        return [sys.executable, "-P", *as_command, "run", operation, self.source, "-o", out or self.out, *given]
 
     def run(self, *flags: str, timeout_s: float = 900, patience_s: float = 120, **fields: Any) -> dict[str, Any]:
         """A whole run: its summary, or its error."""
