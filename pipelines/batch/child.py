@@ -1,7 +1,8 @@
 """The pipeline's own process, started and watched by `pipelines.batch.supervise`.
 
 It reads the job and its unit references from standard input, writes events as JSON lines to the file descriptor it is
-given, stops within a piece when told `stop`, begins no further unit when told `rest`, and dies with its parent (when standard input ends).
+given, stops within a piece when told `stop`, begins no further unit when told `rest`, and dies with its parent (when standard input ends):
+on a cluster it removes its marks before that, for what ended the parent was none of its units.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from typing import Any
 
 from pipelines.batch.units import Ref
 from transforms.errors import WavemillError, is_full, temporary_full
+
+LEAVE_S = 5.0
+"""The most that a process without a parent takes to remove its marks."""
 
 
 def main() -> int:
@@ -39,11 +43,16 @@ def main() -> int:
                 room.stopping.set()
             elif line.strip() == "rest":
                 room.resting.set()
+        room.stopping.set()
+        if here:
+            leaving = threading.Thread(target=here.unmark, daemon=True)
+            leaving.start()
+            leaving.join(LEAVE_S)
         os._exit(4)
 
+    here: room.Room | None = None
     threading.Thread(target=obey, name="parent", daemon=True).start()
     room.listen(emit)
-    here: room.Room | None = None
     try:
         from pipelines.batch.beam import run_local
 

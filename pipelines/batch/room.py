@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache, lru_cache
 from typing import Any
@@ -71,6 +72,7 @@ class Room:
         self.most = 1 if job.serial else self.warm.threads + 2
         self.unit_pool = ThreadPoolExecutor(self.most, "unit")
         self.running: set[Future[None]] = set()
+        self.marks: set[str] = set()
         self.rows = _Rows(self.store, job.work)
         self._options = lru_cache(maxsize=4096)(lambda text: self.engine.Options.parse(json.loads(text)))
         self._prefix = lru_cache(maxsize=4096)(lambda text: identity.prefix(self.engine, self._options(text)))
@@ -106,14 +108,37 @@ class Room:
         part = parts.name(ref.unit, ref.n)
         if self.stop.is_set() or self.store.exists(part):
             return
-        if self.job.attempts:
-            notes.mark(self.store, self.job.attempts, ref.unit, ref.n)
-        self.emit({"open": ref.unit})
-        items = [self._item(row) for row in self.rows.read(ref)]
-        outcomes, seconds = self.warm.work(items)
-        self.store.flush()  # the blobs are on the disk before the part that names them
-        self.store.create(part, parts.encode(items, outcomes, seconds, ref.n), durable=True)  # of two who work it the first has committed
+        with self._marked(ref):
+            self.emit({"open": ref.unit})
+            items = [self._item(row) for row in self.rows.read(ref)]
+            outcomes, seconds = self.warm.work(items)
+            self.store.flush()  # the blobs are on the disk before the part that names them
+            self.store.create(
+                part, parts.encode(items, outcomes, seconds, ref.n), durable=True
+            )  # of two who work it the first has committed
         self.emit(_report(ref, items, outcomes, seconds))
+
+    @contextmanager
+    def _marked(self, ref: Ref) -> Iterator[None]:
+        """On a cluster, with a mark for as long as this process lives and is at the unit."""
+        if not self.job.attempts:
+            yield
+            return
+        mark = notes.mark(self.store, self.job.attempts, ref.unit, ref.n)
+        self.marks.add(mark)
+        try:
+            yield
+        finally:
+            self.unmark([mark])
+
+    def unmark(self, marks: Sequence[str] | None = None) -> None:
+        """Remove these marks, or all: this process lives, so its units did not kill it."""
+        names = list(self.marks) if marks is None else marks
+        try:
+            self.store.remove(names)
+        except WavemillError as error:
+            log.warning("a mark stays, which counts as a death: %s", error)
+        self.marks.difference_update(names)
 
     def _on_pieces(self, pieces: Sequence[Piece], seconds: float) -> None:
         audio_s = sum(map(steps.audio_s, pieces))

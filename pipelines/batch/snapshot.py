@@ -164,7 +164,9 @@ def _stage(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, option_columns: l
             elif name == spec.row.main_input:
                 version = f"coalesce('{storage.SHA256}' || nullif(j->>'$.sha256', ''), nullif(trim(j->>'$.etag', '\"'), ''))"
             parts.append(f"{version} AS given_{name}")
-    refused = "coalesce(j->>'$.refused', 'bad_message') AS refused, j->>'$.refused_field'" if claims else "'bad_row' AS refused, NULL::VARCHAR"
+    refused = (
+        "coalesce(j->>'$.refused', 'bad_message') AS refused, j->>'$.refused_field'" if claims else "'bad_row' AS refused, NULL::VARCHAR"
+    )
     raw = f"to_json(json_extract(j, [{', '.join(_path(c) for c in option_columns)}]))::VARCHAR" if option_columns else "'[]'"
     if claims:
         raw = "(j->'$.options')::VARCHAR"

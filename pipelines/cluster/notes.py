@@ -53,13 +53,16 @@ def attempts(token: str) -> str:
     return f"{ROOT}/{token}/attempts"
 
 
-def mark(store: Store, folder: str, unit: str, n: int) -> None:
-    """Say that a unit is begun, before its first step: who counts the marks knows how often that was its worker's last."""
-    store.write(f"{folder}/{unit}-{n}-{secrets.token_hex(6)}", b"1")
+def mark(store: Store, folder: str, unit: str, n: int) -> str:
+    """Say that a unit is begun, before its first step; the mark's name. Who ends it in an orderly way, whatever became of it, removes the
+    mark, so those that are left tell how often that unit was its worker's last."""
+    name = f"{folder}/{unit}-{n}-{secrets.token_hex(6)}"
+    store.write(name, b"1")
+    return name
 
 
 def count_marks(store: Store, folder: str) -> Counter[str]:
-    """How often each `UNIT-N` was begun."""
+    """How often each `UNIT-N` was begun and not ended."""
     return Counter(name.rpartition("/")[2].rpartition("-")[0] for name, _ in store.sizes(folder))
 
 

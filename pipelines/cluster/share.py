@@ -62,34 +62,38 @@ class WorkShare(beam.DoFn):
 
     def finish_bundle(self) -> None:
         if self.refs:
-            work(Order(**json.loads(self.order_json)), self.refs)
+            work(self.order_json, self.refs)
 
 
-def work(order: Order, refs: Sequence[Ref]) -> None:
+def work(order_json: str, refs: Sequence[Ref]) -> None:
     """Work the units of one bundle. What goes wrong with the system is told to the driver in a note, and raised."""
-    given = Job.from_json(order.job)
-    # the library of voices is found by the environment; one in a folder of the driver's machine is not this machine's
-    voices = {} if is_local(given.settings.voices) else {"WAVEMILL_VOICES": given.settings.voices}
-    job = _localize(given)
-    store = Store(job.out, job.settings.storage_patience_s)
+    sent = json.loads(order_json)  # of another version, so that until that is known no more than this is read of it
+    out, token = json.loads(sent["job"])["out"], sent["token"]
+    store = Store(out, Settings().storage_patience_s)
     control, ended = Control(), threading.Event()
     try:
-        if notes.stopped(store, order.token):
+        if notes.stopped(store, token):
             return
-        versions.require_same(order.versions, PoolPlace().name)
-        notes.tell(store, order.token, "hello")
-        threading.Thread(target=_obey, args=(store, order.token, control, ended), name="driver", daemon=True).start()
+        versions.require_same(sent["versions"], PoolPlace().name)
+        order = Order(**sent)
+        given = Job.from_json(order.job)
+        # the library of voices is found by the environment; one in a folder of the driver's machine is not this machine's
+        voices = {} if is_local(given.settings.voices) else {"WAVEMILL_VOICES": given.settings.voices}
+        job = _localize(given)
+        store = Store(out, job.settings.storage_patience_s)
+        notes.tell(store, token, "hello")
+        threading.Thread(target=_obey, args=(store, token, control, ended), name="driver", daemon=True).start()
         pull.pull_all(order.models, job.settings)
         marks = notes.count_marks(store, job.attempts)
 
         def hear(event: dict[str, Any]) -> None:
             if "death" in event:
-                notes.tell(store, order.token, "death", **event)
+                notes.tell(store, token, "death", **event)
 
         with temporary_folder() as scratch, _copy() as environment:
             supervise.work(job, refs, store, scratch, control, hear, marks, environment | voices)
     except WavemillError as error:
-        notes.tell(store, order.token, "error", code=error.code, detail=error.detail)
+        notes.tell(store, token, "error", code=error.code, detail=error.detail)
         raise
     finally:
         ended.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import grpc
 import httpx
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -176,9 +178,9 @@ def test_options_of_beam_come_last_and_win() -> None:
     assert given[-2:] == ["--parallelism=8", "--environment_config=b:2"] and "--environment_type=EXTERNAL" in given
 
 
-def order(runner: Runner, work: str, settings: Settings = SETTINGS, **changes: Any) -> share.Order:
+def order(runner: Runner, work: str, settings: Settings = SETTINGS, **changes: Any) -> str:
     job = Job(runner.out, "synthesize", "echo", work, settings, attempts=notes.attempts("t"))
-    return replace(share.Order(job.to_json(), "t", [], versions.mine()), **changes)
+    return replace(share.Order(job.to_json(), "t", [], versions.mine()), **changes).to_json()
 
 
 def test_a_worker_of_another_version_says_so_before_it_writes_a_result(tmp_path: Path) -> None:
@@ -191,6 +193,16 @@ def test_a_worker_of_another_version_says_so_before_it_writes_a_result(tmp_path:
     assert caught.value.code == "version_mismatch" and not runner.store.entries("parts")
     (note,) = notes.Inbox(runner.store, "t").read()
     assert (note["kind"], note["code"]) == ("error", "version_mismatch")
+
+
+def test_a_worker_that_does_not_even_know_the_job_s_settings_says_which_version_it_has(tmp_path: Path) -> None:
+    runner = Runner(tmp_path, str(tmp_path / "out"))
+    sent = json.loads(order(runner, "work", versions=versions.mine() | {"wavemill": "9.9"}))
+    sent |= {"later": 1, "job": json.dumps({**json.loads(sent["job"]), "later": 2})}
+    with pytest.raises(WavemillError) as caught:
+        share.work(json.dumps(sent), [])
+    (note,) = notes.Inbox(runner.store, "t").read()
+    assert caught.value.code == note["code"] == "version_mismatch"
 
 
 def test_weights_that_one_host_lacks_are_told_to_the_driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,9 +228,38 @@ def test_a_unit_that_was_begun_three_times_before_is_worked_item_by_item(tmp_pat
         notes.mark(runner.store, notes.attempts("t"), ref.unit, ref.n)
     share.work(order(runner, plan.work), plan.refs)
     assert [entry.url for entry in runner.store.entries("parts")] == [f"parts/{ref.unit}-{ref.n}.parquet"]
-    assert len(runner.store.entries(notes.attempts("t"))) == 3 + items
+    assert len(runner.store.entries(notes.attempts("t"))) == 3, "who ends a unit takes its mark away"
     summary = runner.run()
     assert (summary.made, summary.done, summary.failed) == (0, items, {})
+
+
+SHARE = """
+import json, sys
+from pipelines.batch.units import Ref
+from pipelines.cluster import share
+
+order, refs = json.loads(sys.argv[1])
+share.work(order, [Ref(*ref) for ref in refs])
+"""
+
+
+@pytest.mark.parametrize("dies", ["the worker", "its engine process"])
+def test_a_mark_stays_of_the_process_that_died_at_work_and_not_of_one_whose_worker_was_taken_away(tmp_path: Path, dies: str) -> None:
+    runner = Runner(tmp_path, str(tmp_path / "out"))
+    runner.write([{"text": "one"}])
+    plan = plans.make(runner.spec(options={"delay_s": 60}), SETTINGS, runner.store, tmp_path)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH", ""))))}
+    worker = psutil.Popen([sys.executable, "-P", "-c", SHARE, json.dumps([order(runner, plan.work), plan.refs])], env=environment)
+    marks = lambda: len(runner.store.entries(notes.attempts("t")))  # noqa: E731
+    try:
+        wait_for(lambda: marks() == 1, "nothing was begun")
+        (engine,) = [child for child in worker.children() if "pipelines.batch.child" in child.cmdline()]
+        (worker if dies == "the worker" else engine).kill()
+        engine.wait(30) if dies == "the worker" else wait_for(lambda: marks() == 2, "it was not begun again")
+        assert marks() == (0 if dies == "the worker" else 2)
+    finally:
+        worker.kill()
+        worker.wait(30)
 
 
 def test_two_shares_on_one_host_with_one_copy_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
