@@ -7,17 +7,22 @@ given that to the other worker meanwhile, and what the first would commit of it 
 from __future__ import annotations
 
 import random
+import re
 import tempfile
 import time
 from pathlib import Path
 
 from benchmarks.delivery_messages import KEYS, PARTITIONS, cheap, told
 from benchmarks.hosts import Hosts
+from benchmarks.measure import verdict
 from benchmarks.topics import Stream, end_workers, wait_for
 from benchmarks.witness import Witness
 
 LOST = 2
 """The host that is cut off."""
+REFUSED = ("UnknownMemberIdError", "IllegalGenerationError", "FencedInstanceIdError", "ProducerFencedError", "InvalidProducerEpochError")
+"""What a broker answers to who commits for a group that has given its partitions to others (KIP-447)."""
+FENCED = "transactions of the host that came back that the broker refused"
 
 
 def prove(hosts: Hosts, count: int, cut_s: float, delay_s: float = 0.03) -> dict[str, object]:
@@ -50,6 +55,7 @@ def prove(hosts: Hosts, count: int, cut_s: float, delay_s: float = 0.03) -> dict
         finally:
             end_workers()
             witness.close()
+        ended = re.findall(r"transaction: (\w+)", stream.log(workers[LOST]))
         times = [found[0].at_s for found in witness.outcomes.values()]
         return account | {
             "partitions of each host before": " and ".join(map(str, shared)),
@@ -57,10 +63,12 @@ def prove(hosts: Hosts, count: int, cut_s: float, delay_s: float = 0.03) -> dict
             "answered meanwhile": sum(cut_at_s < at_s <= back_at_s for at_s in times),
             "answered when the host was back": meanwhile,
             "seconds until both had partitions again": round(returned_s, 1),
-            "transactions of the host that came back that were refused or given up": stream.log(workers[LOST]).count("transaction:"),
+            FENCED: sum(one in REFUSED for one in ended),
+            "transactions of it that it gave up itself": sum(one not in REFUSED for one in ended),
             "exit codes of workers that were told to stop": " ".join(map(str, codes)),
         }
 
 
 def report(hosts: Hosts) -> str:
-    return told(prove(hosts, 5_000, 30.0))
+    account = prove(hosts, 5_000, 30.0)
+    return f"{told(account)}\n\n{verdict('what the host that came back would commit is refused', bool(account[FENCED]))}"

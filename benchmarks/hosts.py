@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 import os
 import subprocess
@@ -130,8 +132,25 @@ class Place:
         return {info["name"].rpartition("/")[2]: str(info["LastModified"]) for info in found if info["size"]}
 
     def parts(self) -> dict[str, str]:
-        """The committed parts; a part is never written again."""
+        """The committed parts, and when each was written."""
         return self.files("parts")
+
+    def _rows(self) -> list[dict[str, Any]]:
+        """What stands in the committed parts."""
+        found = [
+            pq.read_table(file) for name in self.parts() for file in [io.BytesIO(self.hosts.files.cat_file(f"{self.out}/parts/{name}"))]
+        ]
+        return [row for table in found for row in table.to_pylist()]
+
+    def keys(self) -> list[str]:
+        """The key of each committed row; two of one key were worked twice."""
+        return [row["key"] for row in self._rows()]
+
+    def committed(self) -> dict[str, str]:
+        """The committed parts and the blobs that they name, and when each was written: a blob that is made again is written again."""
+        parts = self.parts()
+        named = {output["uri"].rpartition("/")[2] for row in self._rows() for output in row["outputs"] or []}
+        return parts | {name: written for name, written in self.files("blobs").items() if name in named}
 
     def manifest(self, out: str = "") -> list[dict[str, Any]]:
         with self.hosts.files.open(f"{out or self.out}/manifest.parquet") as file:
@@ -139,7 +158,11 @@ class Place:
         return rows
 
     def results(self, out: str = "") -> list[Any]:
-        """What a manifest says, but for where it stands."""
-        said = [[row[name] for name in ("id", "key", "status", "code", "duration_s", "text", "fields")] for row in self.manifest(out)]
-        outputs = [[(o["name"], o["format"], o["bytes"], o["sha256"]) for o in row["outputs"] or []] for row in self.manifest(out)]
-        return list(zip(said, outputs, strict=True))
+        """What a manifest says, but for where it stands, and the digest of each blob as it is stored."""
+        found = []
+        for row in self.manifest(out):
+            outputs = row.pop("outputs") or []
+            del row["uri"]
+            stored = [hashlib.sha256(self.hosts.files.cat_file(one["uri"])).hexdigest() for one in outputs]
+            found.append((row, [{**one, "uri": None} for one in outputs], stored))
+        return found

@@ -18,4 +18,4 @@ def test_a_host_that_was_cut_off_and_comes_back_doubles_and_loses_nothing(hosts:
     account = cluster_streams.prove(hosts, 700, 15.0)
     assert exact(account), account
     assert account["answered meanwhile"], account
-    assert account["transactions of the host that came back that were refused or given up"], account
+    assert account[cluster_streams.FENCED], account
