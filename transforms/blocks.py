@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import tempfile
 from collections.abc import Iterable, Iterator
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from transforms.records import Audio
 
 Block = np.ndarray[Any, np.dtype[Any]]
 BLOCK_FRAMES = 1 << 16
+MOST_FILES = 1 << 16
 SPILL_BYTES = 4 << 20
 """Audio over this many bytes of float32 (44 s at 24 kHz mono) goes to disk: a unit holds many items, an item many pieces."""
 
@@ -78,6 +80,17 @@ def spill(audio: Audio) -> Audio:
     return gather((audio.samples,), audio.rate_hz, audio.channels)
 
 
+@cache
+def _allow_files() -> None:
+    """Let this process have as many files open as it may: each gathered audio on disk is one, and hours have hundreds of pieces."""
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
 def gather(blocks: Iterable[Block], rate_hz: int, channels: int, spill_dir: Path | None = None, spill_bytes: int = SPILL_BYTES) -> Audio:
     """The blocks as one Audio: in memory, or from `spill_bytes` on as a memory map over a nameless temporary file.
 
@@ -95,6 +108,7 @@ def gather(blocks: Iterable[Block], rate_hz: int, channels: int, spill_dir: Path
     else:
         whole = np.concatenate(kept, axis=1, dtype=np.float32) if kept else np.zeros((channels, 0), np.float32)
         return Audio(np.ascontiguousarray(whole), rate_hz)
+    _allow_files()
     with tempfile.TemporaryFile(prefix="wavemill-", dir=spill_dir) as file:
         frames = 0
         for part in (kept, blocks):
