@@ -74,8 +74,8 @@ prove-delivery: $(INSTALLED)  ## kill stream workers, brokers and drains at rand
 prove-cluster: $(INSTALLED)  ## real runs on a Flink cluster of two hosts, and kills; writes docs/scale-out.md, and goes on where it was stopped
 	$(BIN)/python -m benchmarks.cluster
 
-cluster-up: $(INSTALLED)  ## a Flink cluster of two hosts with S3 on this machine (root, Java 17, Maven); docs/scale-out.md
-	$(BIN)/python deploy/cluster/cluster.py up
+cluster-up: $(INSTALLED)  ## a Flink cluster of two hosts with S3 and Kafka on this machine (root, Java 17, Maven); docs/scale-out.md
+	$(BIN)/python deploy/cluster/cluster.py up --kafka
 
 cluster-down: $(INSTALLED)  ## stop that cluster and remove its hosts
 	$(BIN)/python deploy/cluster/cluster.py down

@@ -74,6 +74,12 @@ case $before$source in
   yes*.whl) $pip install --quiet --no-deps --force-reinstall "$source" ;; # pip keeps what is there when its version is the wheel's
 esac
 $pip check
+case ,$extras, in
+  *,gpu,*) # both own the module `onnxruntime`, and others need the first by name: the second has to be what is there last
+    $pip uninstall --quiet --yes onnxruntime onnxruntime-gpu
+    $pip install --quiet --no-deps --constraint "$constraint" onnxruntime-gpu
+    ;;
+esac
 if test -n "$cache"; then
   mkdir -p "$cache"
   chmod 1777 "$cache"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -141,7 +142,8 @@ def _make(cluster: Cluster) -> None:
 
 def start(cluster: Cluster, name: str, **variables: str) -> process.Running:
     """Start one process of the cluster, or start it again after it ended; `variables` are added to its environment."""
-    kind, host = (name[:-1], name[-1]) if name.startswith(("pool", "tasks")) else (name, HEAD)
+    numbered = re.fullmatch(r"(pool|tasks)(\d+)", name)
+    kind, host = numbered.groups() if numbered else (name, HEAD)
     folder = Path(cluster.folder, name)
     folder.mkdir(exist_ok=True)
     inherited = {key: os.environ[key] for key in ("HOME", "PATH", "TMPDIR", "PYTHONPATH", "WAVEMILL_MODELS_DIR") if key in os.environ}

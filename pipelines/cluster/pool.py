@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import select
 import subprocess
 import sys
@@ -76,6 +77,7 @@ class Pool(rpc.BeamFnExternalWorkerPoolServicer):
     def __init__(self, state: State, folder: Path, environment: Mapping[str, str]) -> None:
         self.state, self.folder, self.environment = state, folder, environment
         self._lock = threading.Lock()
+        self._name = secrets.token_hex(3)  # a worker of the pool before may still write to its log
 
     def StartWorker(self, request: api.StartWorkerRequest, context: grpc.ServicerContext) -> api.StartWorkerResponse:
         worker, connected = self._start(request.control_endpoint.url, request.worker_id)
@@ -96,7 +98,7 @@ class Pool(rpc.BeamFnExternalWorkerPoolServicer):
         receive, send = os.pipe()
         with self._lock:
             self.state.started += 1
-            log = self.folder / f"worker-{self.state.started}.log"
+            log = self.folder / f"worker-{self._name}-{self.state.started}.log"
             command = [sys.executable, "-P", "-m", "pipelines.cluster.worker", control, worker_id, str(send)]
             with log.open("wb") as output:
                 process = subprocess.Popen(

@@ -71,3 +71,20 @@ def test_a_folder_that_holds_other_things_is_left_alone(tmp_path: Path) -> None:
 def test_wrong_usage_is_told_and_makes_nothing(tmp_path: Path, arguments: list[str], told: str) -> None:
     assert told in install(*[one.format(tmp_path) for one in arguments], code=2).stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_with_the_extra_gpu_onnxruntime_is_the_gpu_s(tmp_path: Path) -> None:
+    prefix, said = tmp_path / "prefix", tmp_path / "said"
+    (prefix / "bin").mkdir(parents=True)
+    (prefix / "pyvenv.cfg").touch()
+    for name in ("python", "pip", "wavemill"):
+        program = prefix / "bin" / name
+        program.write_text(f'#!/bin/sh\necho {name} "$@" >> "{said}"\n')
+        program.chmod(0o755)
+    install("--extras", "kafka,gpu", prefix)
+    orders = [line.split() for line in said.read_text().splitlines() if line.startswith("python -m pip")]
+    (installed, removed, put_back) = [words for words in orders if {"install", "uninstall"} & set(words)]
+    assert installed[-1].endswith("[kafka,gpu]")
+    assert removed[-2:] == ["onnxruntime", "onnxruntime-gpu"] and "uninstall" in removed
+    assert put_back[-1] == "onnxruntime-gpu" and {"--no-deps", "--constraint"} <= set(put_back)
+    assert ["check"] in [words[3:] for words in orders[: orders.index(removed)]], "what pip checks is what it chose itself"

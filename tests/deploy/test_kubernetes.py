@@ -188,6 +188,17 @@ def test_a_worker_has_time_to_drain_before_it_is_killed() -> None:
     assert pod["terminationGracePeriodSeconds"] > parse(pod["containers"][0]["args"])["drain"]
 
 
+@pytest.mark.parametrize("folder", ["base", "gpu"])
+def test_a_run_has_a_task_manager_for_each_share_and_waits_until_their_pools_have_their_weights(folder: str) -> None:
+    run, pool = containers(folder)["run"], containers(folder)["worker-pool"]
+    (shares,) = [option for option in parse(run["args"])["beam_options"] if option.startswith("parallelism=")]
+    flink = next(one for one in load(MANIFESTS / "base") if one["kind"] == "FlinkDeployment")["spec"]["flinkConfiguration"]
+    assert int(shares.partition("=")[2]) > 1 and flink["taskmanager.numberOfTaskSlots"] == "1"
+    probe = pool["startupProbe"]
+    patience = {one["name"]: one.get("value") for one in run["env"]}["WAVEMILL_CLUSTER_PATIENCE_S"]
+    assert float(patience) >= probe["periodSeconds"] * probe["failureThreshold"] + int(flink["slot.request.timeout"]) / 1000
+
+
 def test_probes_ask_where_health_is_told() -> None:
     worker, pool = containers()["worker"], containers()["worker-pool"]
     ports = {"worker": parse(worker["args"])["metrics"].rpartition(":")[2], "worker-pool": str(parse(pool["args"])["health_port"])}
