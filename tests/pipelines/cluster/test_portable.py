@@ -7,7 +7,10 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +108,35 @@ def test_a_portable_run_ends_as_a_local_one_in_the_pool_s_workers(tmp_path: Path
     done = [{e["done"]: (e["items"], e["failed"], e["audio_s"]) for e in one.heard.events if "done" in e} for one in (there, here)]
     assert done[0] == done[1] and len(done[0]) == 3
     assert not [entry for entry in there.store.entries(notes.ROOT) if entry.bytes] and pool.health()[1]["started"] == 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_pool_replaces_an_engine_process_that_holds_too_much_and_no_unit_is_done_twice(tmp_path: Path, s3: str, job_server: str) -> None:
+    pool = Pool(tmp_path, "--memory-limit-mb=1")
+    try:
+        pool.wait()
+        runner = Runner(tmp_path, f"{s3}/small")
+        runner.write([{"text": f"line {index}"} for index in range(6)])
+        Store(s3).upload(runner.source, "small.jsonl")
+        beam_options = ("environment_type=EXTERNAL", f"environment_config={pool.address}")
+        settings = SETTINGS.model_copy(update={"runner": "portable", "endpoint": job_server, "beam_options": beam_options})
+        spec = runner.spec(source=f"{s3}/small.jsonl", unit_items=1, options={"delay_s": 1.0})
+        with ThreadPoolExecutor(1) as driver:
+            run = driver.submit(runs.run, spec, settings, runner.heard, Control())
+            engines = set[int]()
+            while not run.done():
+                for worker in pool.health()[1].get("workers", []):
+                    with suppress(psutil.NoSuchProcess):
+                        engines |= {
+                            child.pid for child in psutil.Process(worker["pid"]).children() if "pipelines.batch.child" in child.cmdline()
+                        }
+                time.sleep(0.1)
+        summary = run.result()
+        assert (summary.state, summary.made, summary.deaths) == ("done", 6, 0) and len(engines) > 1
+        assert len(runner.heard.units) == len(set(runner.heard.units)) == 6
+    finally:
+        pool.stop()
 
 
 def test_what_this_machine_alone_has_is_refused_with_what_to_do(tmp_path: Path) -> None:

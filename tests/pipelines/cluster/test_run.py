@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -26,6 +30,7 @@ def test_sixty_items_on_two_hosts_are_what_a_local_run_makes_of_them(place: Plac
     summary = place.run(*flags)
     assert (summary["state"], summary["done"], summary["made"]) == ("done", 58, 60), summary
     assert summary["failed"] == {"engine_error": 1, "empty_text": 1} and summary["published"]
+    assert "was not tried" not in summary["said"], "the pair of Beam's versions is among the tested ones"
     assert all(place.hosts.health(host)["started"] > before for host, before in zip((1, 2), started, strict=True))
     local = f"{place.base}/local"
     assert place.run(*flags, out=local, cluster=False)["done"] == 58
@@ -75,18 +80,22 @@ def test_what_was_begun_here_goes_on_on_the_cluster_and_the_other_way_about(plac
 
 
 def test_ctrl_c_ends_the_job_and_the_same_command_goes_on(place: Place) -> None:
-    place.write(lines(40))
+    place.write(lines(90))
     flags = ("--unit-items", "2", "-O", "delay_s=1")
     driver = place.start(*flags)
     wait_for(place.parts, "nothing is committed")
     jobs = [job for job, state in place.hosts.jobs().items() if state == "RUNNING"]
+    status = [sys.executable, "-P", "-m", "wavemill", "status", place.out, "--json"]
+    said = subprocess.run(status, env=place.hosts.environment(), capture_output=True, text=True, check=True, timeout=60).stdout
+    told = json.loads(said)["counts"]
+    assert (told["rows"], told["failed"]) == (90, {}) and 0 < told["done"] < 90 and told["missing"] == 90 - told["done"], told
     code, said = interrupt(driver)
     assert code == 130 and "the same command again goes on" in said
     assert jobs and [place.hosts.jobs()[job] for job in jobs] == ["FINISHED"]
     before = place.committed()
     summary = place.run(*flags)
     after = place.committed()
-    assert summary["done"] == 40 and {name: after[name] for name in before} == before
+    assert summary["done"] == 90 and {name: after[name] for name in before} == before
 
 
 @pytest.mark.parametrize("victim", ["worker", "engine", "pool1", "tasks1", "server", "jobs"])
@@ -133,9 +142,10 @@ def test_a_manifest_that_changes_during_a_run_is_the_next_one_s_matter(place: Pl
     assert (summary := place.run(*flags))["made"] == 2 and summary["done"] == 14, summary
 
 
-def test_workers_whose_credentials_are_wrong_end_the_run_in_bounds_and_write_nothing(place: Place) -> None:
+def test_workers_whose_credentials_are_wrong_or_missing_end_the_run_in_bounds_and_write_nothing(place: Place) -> None:
     place.write(lines(4))
-    place.hosts.restart("pool1", "pool2", AWS_SECRET_ACCESS_KEY="wrong")
+    place.hosts.restart("pool1", AWS_SECRET_ACCESS_KEY="wrong")
+    place.hosts.restart("pool2", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
     try:
         wait_for(place.hosts.whole, "the pools are not ready")
         summary = place.run("--unit-items", "2", patience_s=30)
@@ -145,6 +155,27 @@ def test_workers_whose_credentials_are_wrong_end_the_run_in_bounds_and_write_not
     assert "its workers cannot write to OUT, which their logs tell" in summary["detail"], summary
     wait_for(place.hosts.whole, "the cluster is not whole")
     assert place.run("--unit-items", "2")["done"] == 4
+
+
+DYING = """
+import sys
+if "pipelines.cluster.worker" in sys.orig_argv:
+    sys.exit("the driver of the device is too old")
+"""
+
+
+def test_workers_that_die_at_start_end_the_run_in_bounds_with_the_pool_and_their_last_words(place: Place, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(DYING)
+    place.write(lines(4))
+    path = os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH", ""))))
+    place.hosts.restart("pool1", "pool2", PYTHONPATH=path)
+    try:
+        wait_for(place.hosts.whole, "the pools are not ready")
+        summary = place.run("--unit-items", "2", timeout_s=300)
+    finally:
+        place.hosts.restart("pool1", "pool2")
+    assert summary["code"] in ("cluster_failed", "cluster_unavailable") and not place.parts(), summary
+    assert "the driver of the device is too old" in summary["detail"] and "localhost:50000" in summary["detail"], summary
 
 
 def test_a_missing_pool_ends_the_run_soon_with_its_name(place: Place) -> None:
