@@ -21,8 +21,8 @@ from benchmarks.witness import Witness
 
 LOST = 2
 """The host that is cut off."""
-REFUSED = ("UnknownMemberIdError", "IllegalGenerationError", "FencedInstanceIdError", "ProducerFencedError", "InvalidProducerEpochError")
-"""What a broker answers to who commits for a group that has given its partitions to others (KIP-447)."""
+REFUSED = ("CommitFailedError", "UnknownMemberIdError", "IllegalGenerationError", "FencedInstanceIdError", "ProducerFencedError")
+"""What is raised where a broker refuses who commits for a group that has given its partitions to others (KIP-447)."""
 FENCED = "transactions of the host that came back that the broker refused"
 
 
