@@ -113,9 +113,8 @@ class Room:
             items = [self._item(row) for row in self.rows.read(ref)]
             outcomes, seconds = self.warm.work(items)
             self.store.flush()  # the blobs are on the disk before the part that names them
-            self.store.create(
-                part, parts.encode(items, outcomes, seconds, ref.n), durable=True
-            )  # of two who work it the first has committed
+            made = parts.encode(items, outcomes, seconds, ref.n)
+            self.store.create(part, made, durable=True)  # of two who work it the first has committed
         self.emit(_report(ref, items, outcomes, seconds))
 
     @contextmanager

@@ -164,9 +164,7 @@ def _stage(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, option_columns: l
             elif name == spec.row.main_input:
                 version = f"coalesce('{storage.SHA256}' || nullif(j->>'$.sha256', ''), nullif(trim(j->>'$.etag', '\"'), ''))"
             parts.append(f"{version} AS given_{name}")
-    refused = (
-        "coalesce(j->>'$.refused', 'bad_message') AS refused, j->>'$.refused_field'" if claims else "'bad_row' AS refused, NULL::VARCHAR"
-    )
+    refused, fault = ("coalesce(j->>'$.refused', 'bad_message')", "j->>'$.refused_field'") if claims else ("'bad_row'", "NULL::VARCHAR")
     raw = f"to_json(json_extract(j, [{', '.join(_path(c) for c in option_columns)}]))::VARCHAR" if option_columns else "'[]'"
     if claims:
         raw = "(j->'$.options')::VARCHAR"
@@ -175,7 +173,7 @@ def _stage(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, option_columns: l
         CREATE OR REPLACE TEMP TABLE staged AS
         SELECT index, coalesce(nullif({ident}, ''), 'r' || index) AS id, row AS input, {", ".join(parts)}, {raw} AS raw,
                CASE WHEN isfinite(TRY_CAST(j->>'$.duration_s' AS DOUBLE)) THEN greatest(0, TRY_CAST(j->>'$.duration_s' AS DOUBLE)) END AS duration_s,
-               {refused} AS refused_field,
+               {refused} AS refused, {fault} AS refused_field,
                CASE WHEN problem IS NOT NULL THEN problem WHEN j IS NULL THEN 'the row is not a JSON object: ' || left(row, 80) END AS problem
         FROM source_rows
     """)
