@@ -41,6 +41,9 @@ NATIVE = (
 )
 """Modules whose import shows whether what they bring along works here."""
 
+INSTEAD = {"onnxruntime": "onnxruntime-gpu"}
+"""Packages that bring the module of another: docs/decisions.md."""
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
@@ -117,18 +120,23 @@ def _packages() -> Iterator[Check]:
 
         bad = []
         for requirement in map(Requirement, wanted):
-            try:
-                found = metadata.version(requirement.name)
-            except metadata.PackageNotFoundError:
+            found = _version(requirement.name) or _version(INSTEAD.get(requirement.name, requirement.name))
+            if not found:
                 bad.append(f"{requirement.name} is missing")
-                continue
-            if not requirement.specifier.contains(found, prereleases=True):
+            elif not requirement.specifier.contains(found, prereleases=True):
                 bad.append(f"{requirement.name} is {found}, not {requirement.specifier}")
         yield Check("wavemill", not bad, f"{version}, {len(wanted)} packages" + "".join(f", {one}" for one in bad), advice, True)
     logging.disable(logging.WARNING)  # what libraries say of their own options is no finding
     broken = [said for module in NATIVE if (said := _import(module))]
     logging.disable(logging.NOTSET)
     yield Check("imports", not broken, "; ".join(broken) or f"{len(NATIVE)} modules load", advice, True)
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def _import(module: str) -> str:

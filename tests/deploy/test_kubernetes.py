@@ -196,7 +196,10 @@ def test_a_run_has_a_task_manager_for_each_share_and_waits_until_their_pools_hav
     assert int(shares.partition("=")[2]) > 1 and flink["taskmanager.numberOfTaskSlots"] == "1"
     probe = pool["startupProbe"]
     patience = {one["name"]: one.get("value") for one in run["env"]}["WAVEMILL_CLUSTER_PATIENCE_S"]
-    assert float(patience) >= probe["periodSeconds"] * probe["failureThreshold"] + int(flink["slot.request.timeout"]) / 1000
+    slot_s, registration_s = (
+        int(flink[name]) / 1000 for name in ("slot.request.timeout", "resourcemanager.taskmanager-registration.timeout")
+    )
+    assert probe["periodSeconds"] * probe["failureThreshold"] < registration_s <= slot_s < float(patience)
 
 
 def test_probes_ask_where_health_is_told() -> None:

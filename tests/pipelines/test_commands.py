@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 import wavemill
+from pipelines import doctor
 from pipelines.flags import collect_options, engine_flags
 from transforms.engine import engine_class, engines
 from transforms.operations import OPERATIONS, Operation
@@ -171,3 +173,23 @@ def test_doctor_has_a_line_for_each_thing_and_advice_for_what_is_missing(tmp_pat
     assert "wavemill models pull" in checks["weights"]["advice"]
     needed = [check["name"] for check in checks.values() if check["needed"] and not check["ok"]]
     assert answer.exit_code == (3 if needed else 0)
+
+
+def test_doctor_takes_the_onnxruntime_of_a_gpu_for_the_other_but_not_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    there = {"onnxruntime-gpu": "1.31.1"}
+    real = metadata.version
+
+    def version(name: str) -> str:
+        if not name.startswith("onnxruntime"):
+            return real(name)
+        if name not in there:
+            raise metadata.PackageNotFoundError(name)
+        return there[name]
+
+    monkeypatch.setattr(metadata, "version", version)
+    monkeypatch.setattr(doctor, "NATIVE", ())
+    packages = next(doctor._packages())
+    assert packages.ok, packages
+    there.clear()
+    packages = next(doctor._packages())
+    assert not packages.ok and packages.detail.endswith(", onnxruntime is missing")
