@@ -110,31 +110,40 @@ def test_a_portable_run_ends_as_a_local_one_in_the_pool_s_workers(tmp_path: Path
     assert not [entry for entry in there.store.entries(notes.ROOT) if entry.bytes] and pool.health()[1]["started"] == 1
 
 
+def engine_processes(pool: Pool) -> set[int]:
+    found = set[int]()
+    for worker in pool.health()[1].get("workers", []):
+        with suppress(psutil.NoSuchProcess):
+            found |= {child.pid for child in psutil.Process(worker["pid"]).children() if "pipelines.batch.child" in child.cmdline()}
+    return found
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_pool_replaces_an_engine_process_that_holds_too_much_and_no_unit_is_done_twice(tmp_path: Path, s3: str, job_server: str) -> None:
-    pool = Pool(tmp_path, "--memory-limit-mb=1")
+def test_a_pool_of_two_copies_works_two_jobs_at_once_and_replaces_engine_processes_that_hold_too_much(
+    tmp_path: Path, s3: str, job_server: str
+) -> None:
+    pool = Pool(tmp_path, "--memory-limit-mb=1", "--copies=2", "--workers=1")
     try:
         pool.wait()
-        runner = Runner(tmp_path, f"{s3}/small")
-        runner.write([{"text": f"line {index}"} for index in range(6)])
-        Store(s3).upload(runner.source, "small.jsonl")
+        jobs = [Runner(tmp_path, f"{s3}/{name}") for name in ("one", "other")]
+        jobs[0].write([{"text": f"line {index}"} for index in range(6)])
+        Store(s3).upload(jobs[0].source, "small.jsonl")
         beam_options = ("environment_type=EXTERNAL", f"environment_config={pool.address}")
         settings = SETTINGS.model_copy(update={"runner": "portable", "endpoint": job_server, "beam_options": beam_options})
-        spec = runner.spec(source=f"{s3}/small.jsonl", unit_items=1, options={"delay_s": 1.0})
-        with ThreadPoolExecutor(1) as driver:
-            run = driver.submit(runs.run, spec, settings, runner.heard, Control())
-            engines = set[int]()
-            while not run.done():
-                for worker in pool.health()[1].get("workers", []):
-                    with suppress(psutil.NoSuchProcess):
-                        engines |= {
-                            child.pid for child in psutil.Process(worker["pid"]).children() if "pipelines.batch.child" in child.cmdline()
-                        }
+        given: dict[str, Any] = {"source": f"{s3}/small.jsonl", "unit_items": 1, "options": {"delay_s": 1.0}}
+        engines, most = set[int](), 0
+        with ThreadPoolExecutor(2) as drivers:
+            futures = [drivers.submit(runs.run, job.spec(**given), settings, job.heard, Control()) for job in jobs]
+            while not all(future.done() for future in futures):
+                here = engine_processes(pool)
+                engines, most = engines | here, max(most, len(here))
                 time.sleep(0.1)
-        summary = run.result()
-        assert (summary.state, summary.made, summary.deaths) == ("done", 6, 0) and len(engines) > 1
-        assert len(runner.heard.units) == len(set(runner.heard.units)) == 6
+        assert most == 2 and len(engines) > 2
+        for job, future in zip(jobs, futures, strict=True):
+            summary = future.result()
+            assert (summary.state, summary.made, summary.deaths) == ("done", 6, 0)
+            assert len(job.heard.units) == len(set(job.heard.units)) == 6
     finally:
         pool.stop()
 
