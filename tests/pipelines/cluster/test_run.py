@@ -142,17 +142,26 @@ def test_a_manifest_that_changes_during_a_run_is_the_next_one_s_matter(place: Pl
     assert (summary := place.run(*flags))["made"] == 2 and summary["done"] == 14, summary
 
 
-def test_workers_whose_credentials_are_wrong_or_missing_end_the_run_in_bounds_and_write_nothing(place: Place) -> None:
+@pytest.mark.parametrize(
+    ("key_id", "secret", "why"),
+    [("somebody", "wrong", "permission denied"), ("", "", "Unable to locate credentials")],
+    ids=["wrong", "missing"],
+)
+def test_workers_whose_credentials_are_no_good_end_the_run_in_bounds_and_their_logs_tell_why(
+    key_id: str, secret: str, why: str, place: Place
+) -> None:
     place.write(lines(4))
-    place.hosts.restart("pool1", AWS_SECRET_ACCESS_KEY="wrong")
-    place.hosts.restart("pool2", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    variables = {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret, "WAVEMILL_STORAGE_PATIENCE_S": "2"}
+    place.hosts.restart("pool1", "pool2", **variables)
     try:
         wait_for(place.hosts.whole, "the pools are not ready")
-        summary = place.run("--unit-items", "2", patience_s=30)
+        summary = place.run("--unit-items", "2", patience_s=20)
     finally:
         place.hosts.restart("pool1", "pool2")
-    assert summary["state"] == "error" and not place.parts(), summary
+    assert summary["code"] == "cluster_unavailable" and not place.parts(), summary
     assert "its workers cannot write to OUT, which their logs tell" in summary["detail"], summary
+    logs = [log.read_text(errors="replace") for log in Path(place.hosts.cluster.folder).glob("pool*/worker-*.log")]
+    assert any(why in log and place.out in log for log in logs)
     wait_for(place.hosts.whole, "the cluster is not whole")
     assert place.run("--unit-items", "2")["done"] == 4
 
@@ -174,7 +183,7 @@ def test_workers_that_die_at_start_end_the_run_in_bounds_with_the_pool_and_their
         summary = place.run("--unit-items", "2", timeout_s=300)
     finally:
         place.hosts.restart("pool1", "pool2")
-    assert summary["code"] in ("cluster_failed", "cluster_unavailable") and not place.parts(), summary
+    assert summary["code"] == "cluster_failed" and not place.parts(), summary
     assert "the driver of the device is too old" in summary["detail"] and "localhost:50000" in summary["detail"], summary
 
 
