@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,9 +124,11 @@ class Stream:
     def log(self, worker: subprocess.Popen[bytes]) -> str:
         return (self.folder / f"worker-{self.workers.index(worker)}.log").read_text()
 
-    def kill(self, worker: subprocess.Popen[bytes]) -> None:
-        """As a power cut would: children too."""
-        os.killpg(worker.pid, signal.SIGKILL)
+    @staticmethod
+    def kill(worker: subprocess.Popen[bytes]) -> None:
+        """As a power cut would: children too, also of one that has ended by itself."""
+        with suppress(ProcessLookupError):  # nobody of it is left
+            os.killpg(worker.pid, signal.SIGKILL)
         worker.wait()
 
     def stop(self, worker: subprocess.Popen[bytes]) -> int:

@@ -146,7 +146,18 @@ def _answered(error: BaseException) -> tuple[str, str]:
     return "input_not_found", "no such file"
 
 
+def _lacks_credentials(error: BaseException) -> bool:
+    if "botocore.exceptions" not in sys.modules:
+        return False
+    from botocore.exceptions import NoCredentialsError, PartialCredentialsError
+
+    return isinstance(error, NoCredentialsError | PartialCredentialsError)
+
+
 def _raise_system(url: str, error: BaseException) -> NoReturn:
+    if _lacks_credentials(error):
+        ways = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, where this runs"
+        raise WavemillError("storage_forbidden", f"{url}: {error}; {ways}") from error
     if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno == errno.EROFS):
         raise WavemillError("storage_forbidden", f"{url}: permission denied") from error
     if is_full(error):
@@ -156,7 +167,11 @@ def _raise_system(url: str, error: BaseException) -> NoReturn:
 
 def _passes(error: BaseException) -> bool:
     """Whether waiting may help: not for what is gone, forbidden, full or no name."""
-    if is_full(error) or (isinstance(error, OSError) and error.errno in (errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG)):
+    if (
+        is_full(error)
+        or _lacks_credentials(error)
+        or (isinstance(error, OSError) and error.errno in (errno.EROFS, errno.ENOTDIR, errno.ENAMETOOLONG))
+    ):
         return False
     return isinstance(error, _network_errors()) and not isinstance(error, FileNotFoundError | PermissionError | FileExistsError)
 

@@ -94,13 +94,14 @@ def up(folder: Path, hosts: int = 2, with_kafka: bool = False, pool_flags: tuple
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "cluster.json").exists():
         raise WavemillError("bad_usage", f"there is a cluster in {folder} already; `down` stops it")
-    used = {line.split()[0] for line in _ip("netns", "list").splitlines()}
-    net = random.choice([n for n in range(1, 255) if f"wm{n}-{HEAD}" not in used])
+    spaces = {line.split()[0] for line in _ip("netns", "list").splitlines()}
+    used = {n for n in range(1, 255) if f"wm{n}-{HEAD}" in spaces or Path(f"/sys/class/net/wmb{n}").exists()}
+    net = random.choice([n for n in range(1, 255) if n not in used])
     ports = s3.choose_ports() | kafka.choose_ports()
     if (folder / LAST).exists():  # what is stored knows its servers by their addresses
         last = json.loads((folder / LAST).read_text())
         net, ports = last["net"], last["ports"]
-        if f"wm{net}-{HEAD}" in used:
+        if net in used:
             raise WavemillError(
                 "bad_usage", f"the addresses 10.77.{net}.x that {folder} had are another cluster's now; give another --folder"
             )
@@ -134,6 +135,8 @@ def _make(cluster: Cluster) -> None:
     for name in cluster.names():
         start(cluster, name)
     _wait(lambda: s3.answers(cluster.ports, cluster.ip(HEAD)), "S3 does not answer", cluster, "s3")
+    if cluster.with_kafka:
+        _wait(lambda: _listens(cluster.ip(HEAD), cluster.ports["broker"]), "Kafka does not answer", cluster, "kafka")
     for host in range(1, hosts + 1):
         _wait(lambda host=host: healthy(cluster, host), "the worker pool is not ready", cluster, f"pool{host}")
     _wait(lambda: slots(cluster) >= 2 * hosts, "the TaskManagers do not register", cluster, "tasks1")

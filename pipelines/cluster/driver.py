@@ -188,6 +188,6 @@ def _no_sign(settings: Settings, state: str, waited_s: float, words: str) -> str
         )
     return (
         f"no worker began within {waited_s:.0f} s: either the cluster at {settings.endpoint} has no free slot, or there is no worker pool at "
-        f"{settings.pool} beside its task managers (`wavemill worker-pool`), or its workers cannot write to OUT, which their logs tell; workers that it gets later will stop at once"
+        f"{settings.pool} beside its task managers (`wavemill worker-pool`), or its workers die at start or cannot write to OUT, which their logs tell; workers that it gets later will stop at once"
         + (f". Its last words:\n{words}" if words else "")
     )

@@ -6,6 +6,7 @@ import errno
 import os
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from transforms import storage
@@ -100,6 +101,18 @@ def test_what_stops_a_write_is_the_systems_fault_and_says_which(tmp_path: Path, 
     with pytest.raises(WavemillError) as caught:
         Store(str(tmp_path), patience_s=0)._writing("x", fail)
     assert (caught.value.code, caught.value.kind) == (code, "system")
+
+
+def test_object_storage_without_credentials_is_forbidden_at_once_and_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setattr(storage, "_filesystem", lambda name: fsspec.filesystem("s3", skip_instance_cache=True))
+    monkeypatch.setattr(Store, "_patient", lambda store: pytest.fail("waited"))
+    with pytest.raises(WavemillError) as caught:
+        Store("s3://nobody/out").write("x", b"x")
+    assert (caught.value.code, caught.value.kind) == ("storage_forbidden", "system")
+    assert "s3://nobody/out/x" in caught.value.detail and "set AWS_ACCESS_KEY_ID" in caught.value.detail
 
 
 def test_a_passing_error_is_waited_out(tmp_path: Path) -> None:

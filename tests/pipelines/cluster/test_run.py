@@ -151,7 +151,7 @@ def test_workers_whose_credentials_are_no_good_end_the_run_in_bounds_and_their_l
     key_id: str, secret: str, why: str, place: Place
 ) -> None:
     place.write(lines(4))
-    variables = {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret, "WAVEMILL_STORAGE_PATIENCE_S": "2"}
+    variables = {"AWS_ACCESS_KEY_ID": key_id, "AWS_SECRET_ACCESS_KEY": secret}
     place.hosts.restart("pool1", "pool2", **variables)
     try:
         wait_for(place.hosts.whole, "the pools are not ready")
@@ -159,7 +159,7 @@ def test_workers_whose_credentials_are_no_good_end_the_run_in_bounds_and_their_l
     finally:
         place.hosts.restart("pool1", "pool2")
     assert summary["code"] == "cluster_unavailable" and not place.parts(), summary
-    assert "its workers cannot write to OUT, which their logs tell" in summary["detail"], summary
+    assert "its workers die at start or cannot write to OUT, which their logs tell" in summary["detail"], summary
     logs = [log.read_text(errors="replace") for log in Path(place.hosts.cluster.folder).glob("pool*/worker-*.log")]
     assert any(why in log and place.out in log for log in logs)
     wait_for(place.hosts.whole, "the cluster is not whole")
