@@ -12,6 +12,11 @@ from filelock import FileLock
 
 from transforms.errors import WavemillError
 
+PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:2.8:copy-dependencies"
+STALLED_S = 60
+"""So long may a connection bring nothing."""
+TRIES = 3
+
 
 def fetch(what: str, pom: Path, digests: Path, target: Path) -> Path:
     """`target`, the folder of the jars that `pom` names, fetched at the first call. `digests` has a line `sha256  name` a jar.
@@ -34,10 +39,15 @@ def fetch(what: str, pom: Path, digests: Path, target: Path) -> Path:
 
 
 def _copy(what: str, pom: Path, target: Path) -> None:
-    command = [program("mvn", what), "-q", "-f", str(pom), "dependency:copy-dependencies", f"-DoutputDirectory={target}"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise WavemillError("bad_usage", f"Maven cannot fetch {what}:\n{done.stdout[-2000:]}")
+    """Maven keeps what it has fetched, so that another try goes on where one was given up."""
+    # a connection that stalls would be waited for half an hour; the second name is that of Maven 3.9 and later
+    patience = [f"-D{name}={STALLED_S * 1000}" for name in ("maven.wagon.rto", "aether.connector.requestTimeout")]
+    command = [program("mvn", what), "-B", "-q", *patience, "-f", str(pom), PLUGIN, f"-DoutputDirectory={target}"]
+    for _ in range(TRIES):
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return
+    raise WavemillError("bad_usage", f"Maven cannot fetch {what}:\n{done.stdout[-2000:]}")
 
 
 def program(name: str, what: str) -> str:
