@@ -21,7 +21,7 @@ from benchmarks.measure import ENVIRONMENT, WAVEMILL, table, verdict
 from benchmarks.topics import Stream, a_broker
 from benchmarks.witness import Outcome, Place, Witness, exact
 from pipelines.batch import ranges
-from transforms.storage import Store
+from transforms.store import Store
 
 PARTITIONS = 4
 

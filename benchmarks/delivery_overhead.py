@@ -20,7 +20,7 @@ from transforms import identity
 from transforms.engine import engine_class
 from transforms.records import Input, Item
 from transforms.settings import Settings
-from transforms.storage import Store
+from transforms.store import Store
 
 BATCH, MOST_MS = 32, 5.0
 

@@ -92,7 +92,7 @@ def plan_stored(operation: str, source: str, out: str) -> None:
     from pipelines.batch import plan
     from pipelines.spec import PipelineSpec
     from transforms.settings import Settings
-    from transforms.storage import Store
+    from transforms.store import Store
 
     spec = PipelineSpec(operation=operation, source=source, out=out, engine="echo")
     with tempfile.TemporaryDirectory() as scratch:
@@ -106,7 +106,7 @@ def commit_all(out: str) -> None:
     """
     from pipelines.batch import plan
     from sinks import parts
-    from transforms.storage import Store
+    from transforms.store import Store
 
     store = Store(out)
     for number in range(256):

@@ -88,7 +88,7 @@ def plan(source: str, out: str, unit_items: int) -> None:
     from pipelines.spec import PipelineSpec
     from transforms.scratch import temporary_folder
     from transforms.settings import Settings
-    from transforms.storage import Store
+    from transforms.store import Store
 
     spec = PipelineSpec(operation="synthesize", source=source, out=out, engine="echo", unit_items=unit_items)
     with temporary_folder() as scratch:
@@ -106,7 +106,7 @@ def submit(out: str) -> None:
     from pipelines.batch.room import Job
     from pipelines.batch.units import Ref
     from transforms.settings import Settings
-    from transforms.storage import Store
+    from transforms.store import Store
 
     stored = plans.require_stored(Store(out))
     job = Job(out, stored["spec"]["operation"], stored["engine"], stored["work"], Settings())

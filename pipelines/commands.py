@@ -46,7 +46,7 @@ def publish(out: str, partial: bool, as_json: bool) -> None:
     """
     from pipelines.batch import plan, run, summary
     from pipelines.spec import PipelineSpec
-    from transforms.storage import Store
+    from transforms.store import Store
 
     settings = new_settings()
     counts = run.publish(out, settings, partial)

@@ -177,7 +177,8 @@ def _audio_s(result: Result) -> float | None:
 
 
 def _write(target: Target, data: bytes, settings: Settings, as_json: bool) -> None:
-    from transforms.storage import Store, canonical
+    from transforms.storage import canonical
+    from transforms.store import Store
 
     if target.path is None:
         if not as_json:

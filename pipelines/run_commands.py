@@ -119,7 +119,7 @@ def plan_command(name: str) -> click.Command:
     def act(**params: Any) -> None:
 
         from pipelines.batch import drain, plan, summary
-        from transforms.storage import Store
+        from transforms.store import Store
 
         spec = run_flags.read_spec(name, params)
         settings = new_settings(**run_flags.collect_place(params))

@@ -181,7 +181,7 @@ def _run_jobs(spec: StreamSpec, settings: Settings, params: dict[str, Any]) -> N
     from pipelines.stream.jobs import Jobs
     from pipelines.supervised import Control
     from transforms.settings import KafkaAccess
-    from transforms.storage import Store
+    from transforms.store import Store
 
     if not settings.endpoint:
         raise click.UsageError("--runner needs --endpoint")

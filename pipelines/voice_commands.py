@@ -144,7 +144,8 @@ def preview(id: str, output: str) -> None:
     Example:
       wavemill voices preview bf_emma -o emma.mp3
     """
-    from transforms.storage import Store, canonical
+    from transforms.storage import canonical
+    from transforms.store import Store
 
     settings = new_settings()
     folder, _, name = canonical(output).rpartition("/")

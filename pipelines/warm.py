@@ -12,7 +12,7 @@ from transforms.engine import Engine, Place
 from transforms.operations import operation
 from transforms.records import Failure, Item, Outcome, Work
 from transforms.settings import Settings
-from transforms.storage import Store
+from transforms.store import Store
 
 
 class WarmEngine:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transforms.records import Encoded, Result, Stored, Work
 from transforms.steps import Flow
-from transforms.storage import Store
+from transforms.store import Store
 
 
 def name(key: str, output: Encoded) -> str:

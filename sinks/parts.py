@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from transforms import sql
 from transforms.records import Failure, Item, Outcome, Result, Stored
 from transforms.schemas import plain
-from transforms.storage import Store
+from transforms.store import Store
 
 OUTPUT = pa.struct(
     [

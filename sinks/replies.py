@@ -11,7 +11,7 @@ from pydantic import Base64Bytes, Field, JsonValue, TypeAdapter
 
 from transforms.records import Failure, Item, Result, Stored
 from transforms.schemas import Strict, plain, published
-from transforms.storage import Store
+from transforms.store import Store
 
 ORIGINAL_BYTES = 256 << 10
 """Most bytes of an original that a failure holds itself."""

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 from sources import claims, manifest
 from transforms.errors import WavemillError, near
 from transforms.operations import Operation
-from transforms.storage import SHA256, Store
+from transforms.storage import SHA256
+from transforms.store import Store
 
 if TYPE_CHECKING:
     from sources.kafka import Message, TopicReader

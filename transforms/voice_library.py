@@ -75,7 +75,7 @@ class Library:
     """The voices in a folder. Every method raises the storage codes of `transforms.errors`."""
 
     def __init__(self, url: str, patience_s: float = 60.0) -> None:
-        from transforms.storage import Store
+        from transforms.store import Store
 
         self._store = Store(url, patience_s)
         self._known: dict[str, Saved] = {}

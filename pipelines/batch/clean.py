@@ -15,7 +15,8 @@ from transforms import sql
 from transforms.errors import WavemillError
 from transforms.scratch import temporary_folder
 from transforms.settings import Settings
-from transforms.storage import Entry, Store
+from transforms.storage import Entry
+from transforms.store import Store
 
 YOUNG_S = 86_400.0
 """A blob younger than a day may belong to a part that is about to be written."""

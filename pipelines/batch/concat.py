@@ -20,7 +20,7 @@ from transforms.options import AudioOptions
 from transforms.records import Audio
 from transforms.scratch import temporary_folder
 from transforms.settings import Settings
-from transforms.storage import Store
+from transforms.store import Store
 
 TRIES = 4
 CLOSE_LU = 0.25

@@ -30,7 +30,7 @@ from transforms.errors import WavemillError
 from transforms.records import KAFKA
 from transforms.scratch import temporary_folder
 from transforms.settings import KafkaAccess, Settings
-from transforms.storage import Store
+from transforms.store import Store
 
 if TYPE_CHECKING:
     from pipelines.batch.group import Group

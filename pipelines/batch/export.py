@@ -16,7 +16,7 @@ from sinks import blobs
 from transforms import storage
 from transforms.errors import WavemillError
 from transforms.settings import Settings
-from transforms.storage import Store
+from transforms.store import Store
 
 LONGEST_NAME = 255
 FIELDS = ("id", "index", "key", "ext", "name", "language")

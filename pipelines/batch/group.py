@@ -20,7 +20,7 @@ from sources.kafka import Committed, Mark, Message, TopicReader
 from sources.topic import Span, Topic
 from transforms.errors import WavemillError
 from transforms.settings import KafkaAccess
-from transforms.storage import Store
+from transforms.store import Store
 
 WAIT_S = 10.0
 """How long one attempt to reach a broker may take."""

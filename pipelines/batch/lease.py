@@ -14,7 +14,7 @@ from typing import Any, Self
 import psutil
 
 from transforms.errors import WavemillError
-from transforms.storage import Store
+from transforms.store import Store
 
 DRIVER = "leases/driver.json"
 

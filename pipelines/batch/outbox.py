@@ -17,7 +17,7 @@ from sources.kafka import Message
 from sources.topic import Topic
 from transforms.options import Options
 from transforms.records import Failure, Item
-from transforms.storage import Store
+from transforms.store import Store
 
 ROWS = 256
 

@@ -16,7 +16,7 @@ from sinks import parts
 from transforms import sql, steps
 from transforms.errors import WavemillError
 from transforms.settings import Settings
-from transforms.storage import Store
+from transforms.store import Store
 
 PLAN = "plan/plan.json"
 SHARDS = "plan/shards.json"

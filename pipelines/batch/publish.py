@@ -16,7 +16,8 @@ from sinks import parts
 from transforms import sql
 from transforms.errors import WavemillError
 from transforms.scratch import temporary_folder
-from transforms.storage import Store, filesystem
+from transforms.storage import filesystem
+from transforms.store import Store
 
 MANIFEST = "manifest.parquet"
 FAILURES = "failures.jsonl"

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 from sources.topic import Span
 from transforms.errors import WavemillError
-from transforms.storage import Store
+from transforms.store import Store
 
 ROOT = "drain/drain.json"
 """Whose messages a root answers."""

@@ -30,7 +30,8 @@ from transforms.operations import operation
 from transforms.options import Options
 from transforms.records import Failure, Input, Item, Outcome, Piece
 from transforms.settings import Settings
-from transforms.storage import Store, filesystem
+from transforms.storage import filesystem
+from transforms.store import Store
 
 log = logging.getLogger(__name__)
 Emit = Callable[[dict[str, Any]], None]

@@ -25,7 +25,7 @@ from transforms import pull
 from transforms.errors import WavemillError, kind
 from transforms.scratch import temporary_folder
 from transforms.settings import Settings
-from transforms.storage import Store
+from transforms.store import Store
 
 LIBRARIES = ("apache-beam", "pyarrow", "duckdb", "numpy", "onnxruntime", "ctranslate2", "faster-whisper", "av", "soxr")
 

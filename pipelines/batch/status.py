@@ -10,7 +10,7 @@ from pipelines.batch.lease import alive
 from transforms.records import KAFKA
 from transforms.scratch import temporary_folder
 from transforms.settings import Settings
-from transforms.storage import Store
+from transforms.store import Store
 
 EXAMPLES = 10
 

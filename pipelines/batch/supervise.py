@@ -23,7 +23,7 @@ from transforms.engine import engine_class
 from transforms.errors import WavemillError
 from transforms.operations import operation
 from transforms.records import Failure, Item
-from transforms.storage import Store
+from transforms.store import Store
 
 
 def work(

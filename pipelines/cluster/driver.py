@@ -25,7 +25,8 @@ from transforms.errors import WavemillError
 from transforms.operations import operation
 from transforms.records import KAFKA
 from transforms.settings import Settings
-from transforms.storage import Store, is_local
+from transforms.storage import is_local
+from transforms.store import Store
 from transforms.voice_library import saved_in
 
 POLL_S = 1.0

@@ -13,7 +13,7 @@ from collections import Counter
 from typing import Any
 
 from transforms.settings import PoolPlace
-from transforms.storage import Store
+from transforms.store import Store
 
 ROOT = "cluster"
 

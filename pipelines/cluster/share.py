@@ -25,7 +25,8 @@ from transforms import pull
 from transforms.errors import WavemillError
 from transforms.scratch import temporary_folder
 from transforms.settings import PoolPlace, Settings
-from transforms.storage import Store, is_local
+from transforms.storage import is_local
+from transforms.store import Store
 
 STOP_POLL_S = 2.0
 BEAT_S = 15.0

@@ -20,7 +20,7 @@ from transforms.errors import WavemillError, kind
 from transforms.options import Options
 from transforms.records import Failure, Item, Outcome
 from transforms.settings import Settings
-from transforms.storage import Store
+from transforms.store import Store
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from transforms.errors import WavemillError, kind
 from transforms.live import Chunk, Session
 from transforms.records import Failure, Outcome
 from transforms.settings import KafkaAccess, Settings
-from transforms.storage import Store
+from transforms.store import Store
 
 TICK_S, IDLE_TICK_S = 0.02, 0.1
 SAVE_S = 1.0

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 
 from sinks import blobs
 from transforms.records import Encoded, Item, Result, Stored, Work
-from transforms.storage import Store
+from transforms.store import Store
 
 KEY = "c0ffee" + "0" * 58
 

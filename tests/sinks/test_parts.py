@@ -17,7 +17,7 @@ from hypothesis import given, settings, strategies as st
 from sinks import parts
 from transforms.errors import CODES
 from transforms.records import Failure, Item, Outcome, Result, Stored
-from transforms.storage import Store
+from transforms.store import Store
 
 Rows = list[dict[str, Any]]
 COLUMNS = ("duration_s", "text", "language")

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from sinks import replies
 from transforms.options import Options
 from transforms.records import Failure, Item, Result, Stored
-from transforms.storage import Store
+from transforms.store import Store
 
 PLACE = replies.Place(topic="in", partition=3, offset=7)
 ITEM = Item("ab" * 32, "one", "transcribe", "echo", Options(), {})

@@ -17,7 +17,7 @@ from sources.open import open_source
 from sources.topic import Span, Topic
 from transforms.errors import WavemillError
 from transforms.operations import OPERATIONS
-from transforms.storage import Store
+from transforms.store import Store
 
 pytest.importorskip("kafka", reason="the extra kafka is not installed")
 from sources.kafka import Mark, Message

@@ -22,7 +22,7 @@ from transforms.options import AudioOptions
 from transforms.records import Audio, Encoded, Failure, Input, Item, Piece, Result, Work
 from transforms.settings import Settings
 from transforms.steps import Flow, Inferred
-from transforms.storage import Store
+from transforms.store import Store
 
 SETTINGS = Settings(max_chars=100)
 SPEAK, HEAR = operation("synthesize"), operation("transcribe")

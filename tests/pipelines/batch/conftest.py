@@ -14,7 +14,7 @@ from pipelines.batch import run as runs
 from pipelines.spec import PipelineSpec
 from pipelines.supervised import Control
 from transforms.settings import Settings
-from transforms.storage import Store
+from transforms.store import Store
 
 SETTINGS = Settings(pull=False, workers=2, storage_patience_s=2.0)
 

@@ -13,7 +13,8 @@ from transforms import codec, loudness
 from transforms.errors import WavemillError
 from transforms.options import AudioOptions
 from transforms.records import Audio
-from transforms.storage import Store, open_input
+from transforms.storage import open_input
+from transforms.store import Store
 
 from .conftest import SETTINGS, Runner
 from .test_bad_input import wav

@@ -22,7 +22,7 @@ from sources.topic import Span, Topic
 from tests.pipelines.batch.conftest import SETTINGS, Heard
 from transforms.errors import WavemillError
 from transforms.settings import KafkaAccess
-from transforms.storage import Store
+from transforms.store import Store
 
 kafka = pytest.importorskip("kafka", reason="the extra kafka is not installed")
 from benchmarks.topics import Stream, claim, doubled  # noqa: E402

@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.batch import export
 from transforms.errors import WavemillError
-from transforms.storage import Store
+from transforms.store import Store
 
 from .conftest import SETTINGS, Runner
 from .test_bad_input import wav

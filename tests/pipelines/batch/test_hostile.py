@@ -16,7 +16,7 @@ import pytest
 from pipelines.batch import export, lease, run as runs, status
 from pipelines.spec import PipelineSpec
 from transforms.errors import WavemillError
-from transforms.storage import Store
+from transforms.store import Store
 
 from .conftest import SETTINGS, Runner
 from .test_bad_input import wav

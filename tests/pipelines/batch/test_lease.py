@@ -11,7 +11,7 @@ import pytest
 
 from pipelines.batch.lease import DRIVER, Lease, alive, require_free
 from transforms.errors import WavemillError
-from transforms.storage import Store
+from transforms.store import Store
 
 
 def test_a_second_driver_is_refused_and_told_who_holds_it(out: str) -> None:

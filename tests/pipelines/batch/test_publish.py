@@ -127,7 +127,7 @@ def test_any_column_of_the_original_row_is_read_out_of_input(runner: Runner, tmp
 KILLED = """
 import os, signal, sys
 from pipelines.batch import publish
-from transforms.storage import Store
+from transforms.store import Store
 
 class Killed(Store):
     def upload(self, path, name):

@@ -14,7 +14,7 @@ from pipelines.batch import snapshot, units
 from pipelines.spec import PipelineSpec
 from sinks import parts
 from transforms.records import Failure, Item, Outcome, Result
-from transforms.storage import Store
+from transforms.store import Store
 
 
 @pytest.fixture

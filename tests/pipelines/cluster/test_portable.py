@@ -33,7 +33,7 @@ from pipelines.supervised import Control
 from tests.pipelines.batch.conftest import SETTINGS, Runner
 from transforms.errors import WavemillError, exit_code
 from transforms.settings import Settings
-from transforms.storage import Store
+from transforms.store import Store
 
 from .conftest import wait_for
 

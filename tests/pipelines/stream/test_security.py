@@ -24,7 +24,7 @@ from sources.topic import Topic
 from tests.pipelines.stream.secured import PASSWORD, USER, Secured, start
 from transforms.errors import WavemillError
 from transforms.settings import KafkaAccess
-from transforms.storage import Store
+from transforms.store import Store
 
 pytestmark = [pytest.mark.slow, pytest.mark.kafka]
 READ, WRITE = ACLOperation.READ, ACLOperation.WRITE
