@@ -19,7 +19,7 @@ Say = Callable[[str, float], Audio]
 """Text and a speaking rate (1 is the voice's own) to speech."""
 
 SLOWEST, FASTEST = 0.75, 1.5
-"""How far the voice's own rate is bent to meet the source's timing."""
+"""How far the voice's own rate, times the speed that is asked for, is bent to meet the source's timing."""
 CLOSE = 0.06
 """A length within this part of the wanted one is left as it is."""
 
@@ -57,7 +57,7 @@ def _timed(segments: Sequence[Mapping[str, Any]], say: Say, total_s: float, rate
         said = say(segment["text"], 1.0)
         ratio = said.duration_s / max(wanted_s, 0.1)
         if abs(ratio - 1) > CLOSE:
-            said = say(segment["text"], min(max(ratio, SLOWEST), FASTEST))
+            said = say(segment["text"], min(max(ratio, SLOWEST * speed), FASTEST * speed))
         if start > at:
             yield np.zeros((1, start - at), np.float32)
             at = start

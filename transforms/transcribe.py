@@ -105,10 +105,12 @@ def _diarized(
 
     windows = [w._replace(start=w.start + p.start_s, end=w.end + p.start_s) for p, f in zip(pieces, told, strict=True) for w in f["voices"]]
     speech = [(a + p.start_s, b + p.start_s) for p, f in zip(pieces, told, strict=True) for a, b in f["speech"]]
-    found = diarize.turns(windows, speech, options.speakers)
-    if found:
-        segments = diarize.label(segments, found)
-    return segments, {"speakers": len({turn.speaker for turn in found})}
+    try:
+        found = diarize.turns(windows, speech, options.speakers)
+        labelled = diarize.label(segments, found) if found else segments
+    except Exception as error:  # a clustering may fail in any way, and the transcript stands
+        return segments, {"diarization_error": f"{type(error).__name__}: {error}"[:300]}
+    return labelled, {"speakers": len({turn.speaker for turn in found})}
 
 
 def _language(told: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

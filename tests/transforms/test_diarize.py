@@ -14,13 +14,13 @@ from hypothesis import given, strategies as st
 
 from benchmarks.quality_diarize import error_rate, mixed, without_silence
 from pipelines.one import run_items
-from transforms import codec, diarize, speakers, torch_file
+from transforms import codec, diarize, speakers, torch_file, transcribe
 from transforms.diarize import Turn, Window
 from transforms.engine import Place, engine_class
 from transforms.errors import WavemillError
 from transforms.options import AudioOptions
 from transforms.pull import pull
-from transforms.records import Audio, Input, Piece, Result
+from transforms.records import Audio, Input, Item, Piece, Result
 from transforms.settings import Settings
 
 RATE_HZ = 16000
@@ -170,3 +170,15 @@ def test_the_transcript_stands_when_its_voices_cannot_be_told_apart(clips: dict[
     assert isinstance(outcome, Result)
     assert "clock" in outcome.fields["text"]
     assert "no ears" in outcome.fields["diarization_error"]
+
+
+def test_the_transcript_stands_when_the_clustering_fails() -> None:
+    engine = engine_class("transcribe", "faster-whisper")()
+    item = Item("1" * 64, "a", "transcribe", "faster-whisper", engine.Options.parse({"diarize": True}), {})
+    looks = [Window(second, second + 1.0, np.full(4, np.nan)) for second in (0.0, 1.0)]
+    told = {"text": "Good day.", "language": "en", "duration_s": 2.0, "voiced_s": 2.0, "coverage": 1.0, "retried": 0}
+    told |= {"segments": [{"start": 0.0, "end": 2.0, "text": "Good day."}], "speech": [(0.0, 2.0)], "voices": looks}
+    piece = Piece({"audio": Audio(np.zeros((1, 2 * RATE_HZ), np.float32), RATE_HZ)}, item.options, 0)
+    joined = transcribe.join(item, [piece], [Result(told)], engine)
+    assert joined.fields["text"] == "Good day." and "speakers" not in joined.fields
+    assert joined.fields["diarization_error"].startswith("ValueError: ")

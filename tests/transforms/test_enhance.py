@@ -63,3 +63,17 @@ def test_peaks_over_full_scale_that_were_given_are_no_reason_to_turn_down() -> N
 def test_a_band_that_the_source_had_is_not_made_anew_when_noise_was_in_it() -> None:
     given = Audio(np.random.default_rng(0).uniform(-0.5, 0.5, (1, RATE_HZ)).astype(np.float32), RATE_HZ)
     assert np.array_equal(enhance.finish(given, tone(0.5).samples[:1], options(super_resolution=True)).samples, tone(0.5).samples[:1])
+
+
+def test_super_resolution_fills_the_band_that_a_source_of_a_low_rate_lacks() -> None:
+    rate_hz, sound = 48000, np.random.default_rng(0).standard_normal(24000)
+    spectrum = np.fft.rfft(sound)
+    spectrum[8000 // 2 :] = 0  # bins of 2 Hz: nothing from 8 kHz on
+    narrow = Audio((0.1 * np.fft.irfft(spectrum)[None]).astype(np.float32), rate_hz)
+
+    def level_db(audio: Audio) -> float:
+        power = np.square(np.abs(np.fft.rfft(audio.samples[0])))
+        return float(10 * np.log10(power[9000 // 2 : 11000 // 2].mean() / power[5000 // 2 : 7000 // 2].mean()))
+
+    assert level_db(enhance.finish(narrow, narrow.samples, options())) < -60
+    assert level_db(enhance.finish(narrow, narrow.samples, options(super_resolution=True))) > -20

@@ -43,11 +43,13 @@ def test_a_segment_begins_where_its_source_began_and_is_as_long() -> None:
     assert np.flatnonzero(np.diff(spoken)).tolist() == pytest.approx([999, 1999, 2999, 3999], abs=2)
 
 
-def test_at_another_speed_all_times_shrink() -> None:
-    segments = [{"start": 1.0, "end": 2.0, "text": "x" * 10}]
-    spoken = revoice.speak(segments, say, 4.0, RATE_HZ, speed=1.25)
-    assert spoken.frames == 3200
-    assert np.flatnonzero(spoken.samples[0])[0] == 800
+@pytest.mark.parametrize("speed", [0.5, 0.75, 1.25, 2.0])
+def test_at_another_speed_all_times_are_divided_by_it_and_speech_fills_its_own(speed: float) -> None:
+    segments = [{"start": 1.0, "end": 2.0, "text": "x" * 12}, {"start": 2.5, "end": 3.5, "text": "x" * 9}]
+    spoken = revoice.speak(segments, say, 4.0, RATE_HZ, speed=speed)
+    assert spoken.frames == round(4000 / speed)
+    edges = np.flatnonzero(np.diff(spoken.samples[0])) + 1
+    assert edges.tolist() == pytest.approx([1000 / speed, 2000 / speed, 2500 / speed, 3500 / speed], abs=2)
 
 
 def test_what_does_not_fit_pushes_the_next_one_back_until_a_pause() -> None:

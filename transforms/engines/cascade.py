@@ -163,7 +163,7 @@ class Restyling(Cascade):
 
 
 class Restyle(Restyling, ByKokoro):
-    version = 3
+    version = 4
 
     def speaks_own_voice(self, options: Any) -> bool:
         return restyle.in_own_voice(options)

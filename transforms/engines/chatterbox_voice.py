@@ -95,7 +95,7 @@ class ChatterboxRestyle(cascade.Restyling):
     """
 
     name = "chatterbox"
-    version = 1
+    version = 2
     rate_hz = RATE_HZ
     requires = ChatterboxEngine.requires
     extra = ChatterboxEngine.extra
