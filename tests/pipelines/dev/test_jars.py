@@ -48,6 +48,7 @@ def test_a_connection_that_stalls_is_given_up_and_tried_again(monkeypatch: pytes
         (tmp_path / "pom.xml").write_text(POM)
         monkeypatch.setenv("MAVEN_OPTS", f"-Duser.home={tmp_path}")
         monkeypatch.setattr(jars, "STALLED_S", 1)
+        monkeypatch.setattr(jars, "TRIES", 2)
         with pytest.raises(WavemillError, match="Maven cannot fetch Logging") as caught:
             jars._copy("Logging", tmp_path / "pom.xml", tmp_path / "copied")
         assert caught.value.code == "bad_usage"
