@@ -29,12 +29,14 @@ class Message(BaseModel):
 
 def _read(value: Any) -> Any:
     """A JSON text as what it says."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value or "[]")
-    except ValueError as error:
-        raise ValueError(f"is not JSON: {error}") from None
+    if isinstance(value, str):
+        try:
+            value = json.loads(value or "[]")
+        except ValueError as error:
+            raise ValueError(f"is not JSON: {error}") from None
+    if not isinstance(value, list | tuple) or not all(isinstance(one, dict | Message) for one in value):
+        raise ValueError('is no conversation; write it as [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]')
+    return value
 
 
 Messages = Annotated[
@@ -71,8 +73,13 @@ def conversation(piece: Piece) -> list[dict[str, str]]:
     return [*told, {"role": "user", "content": str(piece.inputs["text"])}]
 
 
+def told(fields: Mapping[str, Any], cut: str) -> dict[str, Any]:
+    """The fields of an answer; one that is not whole has `finish_reason`, such as `length` for the limit of tokens."""
+    return {**fields, **({"finish_reason": cut} if cut else {})}
+
+
 def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine: Engine) -> Result:
-    """The answer; `tokens` are those of the answer, where the engine counts them."""
+    """The answer; `tokens` are those of the answer, where the engine counts them, `finish_reason` says why it is not whole."""
     (result,) = results
     text = str(result.fields["text"])
     data = text.encode()

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit, urlunsplit
 
 from transforms.errors import WavemillError
@@ -17,6 +17,20 @@ from transforms.settings import TextEndpoint
 LONGEST_WAIT_S = 30.0
 MOST_BYTES = 16 << 20
 """The longest answer that is read."""
+CUT = ("length", "content_filter")
+"""What an endpoint says of an answer that is not whole (`finish_reason`)."""
+
+
+class Answer(NamedTuple):
+    """A text, its length in tokens where the endpoint says, and `length` or `content_filter` where it was cut."""
+
+    text: str
+    tokens: int | None = None
+    cut: str = ""
+
+
+class _Refused(Exception):
+    """401, 403 or 404: of us, or of this one request."""
 
 
 class _Again(Exception):
@@ -54,32 +68,49 @@ def open_client(settings: TextEndpoint) -> Any:
     return httpx.Client(headers=headers, timeout=httpx.Timeout(settings.timeout_s), limits=httpx.Limits(max_connections=None))
 
 
-def chat(client: Any, settings: TextEndpoint, messages: Sequence[dict[str, str]], **request: Any) -> tuple[str, int | None]:
-    """The answer to a conversation, and its length in tokens where the endpoint says.
+def chat(client: Any, settings: TextEndpoint, messages: Sequence[dict[str, str]], **request: Any) -> Answer:
+    """The answer to a conversation.
 
     Raises `endpoint_unavailable` when it is down, busy or slow at every attempt, `endpoint_nonsense` for an answer that holds
-    no text or does not end, `engine_error` when it refuses this request, `engine_unloadable` when it refuses us.
+    no text or does not end, `engine_error` when it refuses this request, `engine_unloadable` when it refuses a plain one too.
     """
+    body = {"model": settings.model, "messages": list(messages)} | request
+    try:
+        return _read(settings, _patiently(client, settings, body))
+    except _Refused as refused:
+        plain = {"model": body["model"], "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
+        try:
+            _patiently(client, settings, plain)
+        except (_Refused, WavemillError):
+            detail = f"{place(settings)} answered {refused}: see WAVEMILL_TEXT_URL, _KEY and _MODEL"
+            raise WavemillError("engine_unloadable", detail) from None
+        raise WavemillError("engine_error", f"{place(settings)} answered {refused} to this request, and not to another") from None
+
+
+def _patiently(client: Any, settings: TextEndpoint, body: dict[str, Any]) -> bytes:
     from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
 
-    body = {"model": settings.model, "messages": list(messages)} | request
     again = Retrying(
         retry=retry_if_exception_type(_Again), stop=stop_after_attempt(settings.attempts), wait=_Wait(settings.wait_s), reraise=True
     )
     try:
-        answer = again(_ask, client, settings, body)
+        return again(_ask, client, settings, body)
     except _Again as why:
         detail = f"{place(settings)} after {settings.attempts} attempts: {why}"
         raise WavemillError("endpoint_unavailable", detail) from why
+
+
+def _read(settings: TextEndpoint, answer: bytes) -> Answer:
     try:
         told = json.loads(answer)
-        text, tokens = told["choices"][0]["message"]["content"], (told.get("usage") or {}).get("completion_tokens")
+        choice = told["choices"][0]
+        text, tokens, finish = choice["message"]["content"], (told.get("usage") or {}).get("completion_tokens"), choice.get("finish_reason")
         text.encode()  # JSON can name half a character, which no file can hold
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        text, tokens = None, None
+        text, tokens, finish = None, None, None
     if not isinstance(text, str) or not text.strip():
         raise WavemillError("endpoint_nonsense", f"{place(settings)} answered no text: {_shown(answer)}")
-    return text.strip(), tokens if isinstance(tokens, int) else None
+    return Answer(text.strip(), tokens if isinstance(tokens, int) else None, finish if finish in CUT else "")
 
 
 def _ask(client: Any, settings: TextEndpoint, body: dict[str, Any]) -> bytes:
@@ -95,6 +126,8 @@ def _ask(client: Any, settings: TextEndpoint, body: dict[str, Any]) -> bytes:
                     raise WavemillError("endpoint_nonsense", f"{place(settings)} answered more than {MOST_BYTES} bytes")
                 if time.monotonic() > ends_s:
                     raise _Again(f"its answer had not ended after {settings.timeout_s:g} s")
+    except httpx.LocalProtocolError as error:  # its text may hold a header
+        raise _Again(type(error).__name__) from None
     except httpx.TransportError as error:
         raise _Again(f"{type(error).__name__}: {error}") from error
     except httpx.DecodingError as error:
@@ -103,7 +136,7 @@ def _ask(client: Any, settings: TextEndpoint, body: dict[str, Any]) -> bytes:
     if status in (408, 429) or status >= 500:
         raise _Again(f"it answered {status}", _asked_wait_s(answer.headers.get("retry-after")))
     if status in (401, 403, 404):
-        raise WavemillError("engine_unloadable", f"{place(settings)} answered {status}: see WAVEMILL_TEXT_URL, _KEY and _MODEL")
+        raise _Refused(status)
     if status != 200:
         raise WavemillError("engine_error", f"{place(settings)} answered {status}: {_shown(read)}")
     return bytes(read)

@@ -53,7 +53,7 @@ class Options(BaseModel):
             if first["type"] == "extra_forbidden":
                 detail = f"{name}: no such option{near(name, cls.model_fields)}"
             else:
-                detail = f"{name}: {first['msg']}, got {str(first['input'])[:80]!r}"
+                detail = f"{name}: {first['msg'].removeprefix('Value error, ')}, got {str(first['input'])[:80]!r}"
                 expected = first.get("ctx", {}).get("expected")
                 if expected:
                     detail += near(str(first["input"]), str(expected).replace("'", "").replace(" or ", ", ").split(", "))

@@ -71,13 +71,15 @@ def _timed(segments: Sequence[Mapping[str, Any]], say: Say, total_s: float, rate
 def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine: Engine) -> Result:
     """The pieces' speech one after the other; `text` and `source_text` of all, other fields of the first.
 
-    Raises `engine_error` where pieces were spoken at different rates.
+    Raises `empty_text` where no word was heard in any of them, and `engine_error` where they were spoken at different rates.
     """
     fields = dict(results[0].fields)
     glue = glue_of(fields.get("language"))
-    for name in ("text", "source_text"):
-        if name in fields:
-            fields[name] = join_texts((result.fields[name] for result in results), glue)
+    texts = [name for name in ("text", "source_text") if name in fields]
+    for name in texts:
+        fields[name] = join_texts((result.fields[name] for result in results), glue)
+    if texts and not any(fields[name].strip() for name in texts):
+        raise WavemillError("empty_text", "nothing is said in the audio", "audio")
     if len(results) == 1:
         return Result(fields, results[0].outputs)
     heard = [result.outputs["audio"] for result in results]

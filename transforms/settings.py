@@ -5,12 +5,26 @@ from __future__ import annotations
 import os
 import socket
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import Field, FilePath, SecretStr, ValidationError
+from pydantic import Field, FilePath, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from transforms.errors import WavemillError
+
+S = TypeVar("S", bound=BaseSettings)
+
+
+def _here(kind: type[S], **given: Any) -> S:
+    """Raises `bad_usage` naming the variable, never what it holds."""
+    try:
+        return kind(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        why = first["msg"].removeprefix("Value error, ")
+        raise WavemillError("bad_usage", f"{kind.model_config['env_prefix']}{name.upper()}: {why}", name) from None
 
 
 def _cache() -> Path:
@@ -68,6 +82,32 @@ class TextEndpoint(BaseSettings):
     attempts: int = Field(4, ge=1, description="how often a request is tried")
     wait_s: float = Field(1.0, ge=0, description="seconds before the second attempt, doubled before each further one")
 
+    @field_validator("url")
+    @classmethod
+    def _reachable(cls, url: str) -> str:
+        try:
+            parts = urlsplit(url)
+            lacking = parts.scheme in ("http", "https") and (not parts.hostname or parts.port == 0)
+        except ValueError as error:
+            raise ValueError(f"no URL: {error}") from None
+        if lacking:
+            raise ValueError("the URL has no host")
+        return url
+
+    @field_validator("key")
+    @classmethod
+    def _sendable(cls, key: SecretStr) -> SecretStr:
+        """Without the line end that a mounted file gives it."""
+        bare = key.get_secret_value().strip()
+        if not (bare.isascii() and (bare.isprintable() or not bare)):
+            raise ValueError("holds characters that no header can")
+        return SecretStr(bare)
+
+    @staticmethod
+    def here() -> TextEndpoint:
+        """As the environment says. Raises `bad_usage` naming the variable, never what it holds."""
+        return _here(TextEndpoint)
+
 
 class KafkaAccess(BaseSettings):
     """How Kafka is reached, from `WAVEMILL_KAFKA_SECURITY_PROTOCOL` and so on: never from flags, which any process list shows."""
@@ -95,12 +135,7 @@ class KafkaAccess(BaseSettings):
         Raises `bad_usage` naming the variable, never what a secret one holds.
         """
         found = brokers or os.environ.get("KAFKA_BOOTSTRAP_SERVERS")
-        try:
-            return KafkaAccess(brokers=found) if found else KafkaAccess()
-        except ValidationError as error:
-            first = error.errors()[0]
-            name = str(first["loc"][0])
-            raise WavemillError("bad_usage", f"WAVEMILL_KAFKA_{name.upper()}: {first['msg']}", name) from None
+        return _here(KafkaAccess, **({"brokers": found} if found else {}))
 
     def client(self) -> dict[str, Any]:
         """What every Kafka client takes to connect."""

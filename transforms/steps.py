@@ -17,7 +17,7 @@ from transforms.engine import Engine
 from transforms.errors import WavemillError, is_full, is_out_of_memory, temporary_full
 from transforms.operations import Operation
 from transforms.options import AudioOptions, Options
-from transforms.records import Audio, Failure, Item, Outcome, Piece, Result, Work
+from transforms.records import Audio, Failure, Input, Item, Outcome, Piece, Result, Work
 from transforms.settings import Settings
 
 Flow = list[Work | Failure]
@@ -97,11 +97,22 @@ def fetch(works: Flow, operation: Operation, engine: Engine, settings: Settings,
 
     def act(work: Work) -> dict[str, str | Audio]:
         return {
-            name: given.value if given.kind == "text" else _fetch(name, given.value, given.version, operation, engine, settings)
+            name: given.value if given.kind == "text" else _named(name, given, operation, engine, settings)
             for name, given in work.item.inputs.items()
         }
 
     return each(works, act, pool)
+
+
+def _named(name: str, given: Input, operation: Operation, engine: Engine, settings: Settings) -> str | Audio:
+    """What is wrong with a file says which, and of which field."""
+    try:
+        return _fetch(name, given.value, given.version, operation, engine, settings)
+    except WavemillError as error:
+        if error.field or error.kind in ("system", "usage"):
+            raise
+        told = given.value in error.detail or given.value.startswith("memory:")  # which is audio that came inline
+        raise WavemillError(error.code, error.detail if told else f"{given.value}: {error.detail}", name) from error
 
 
 def _fetch(name: str, uri: str, version: str, operation: Operation, engine: Engine, settings: Settings) -> str | Audio:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ def settings(server: Endpoint, **more: Any) -> TextEndpoint:
     return TextEndpoint(**{"url": server.url, "key": KEY, "model": "tiny", "wait_s": 0.01, "timeout_s": 5, "attempts": 3, **more})
 
 
-def ask(known: TextEndpoint, **request: Any) -> tuple[str, int | None]:
+def ask(known: TextEndpoint, **request: Any) -> endpoint.Answer:
     client = endpoint.open_client(known)
     try:
         return endpoint.chat(client, known, HELLO, **request)
@@ -44,7 +45,7 @@ def failure(known: TextEndpoint) -> WavemillError:
 
 
 def test_an_answer_comes_with_its_length_and_the_request_says_who_asks_for_what(server: Endpoint) -> None:
-    assert ask(settings(server), max_tokens=9) == ("<Hello>", 7)
+    assert ask(settings(server), max_tokens=9) == ("<Hello>", 7, "")
     assert server.bodies == [{"path": "/v1/chat/completions", "model": "tiny", "messages": HELLO, "max_tokens": 9}]
     assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
 
@@ -125,11 +126,31 @@ def test_an_answer_without_a_text_blames_the_item_and_is_not_asked_for_again(ser
     assert (error.code, kind(error.code), len(server.bodies)) == ("endpoint_nonsense", "item", 1)
 
 
-@pytest.mark.parametrize(("status", "code"), [(401, "engine_unloadable"), (404, "engine_unloadable"), (400, "engine_error")])
-def test_a_refusal_is_not_asked_for_again(server: Endpoint, status: int, code: str) -> None:
-    server.answers = [(status, b"no")]
-    assert failure(settings(server)).code == code
+@pytest.mark.parametrize("finish", ["length", "content_filter", "stop", None])
+def test_an_answer_that_the_endpoint_cut_says_so(server: Endpoint, finish: str | None) -> None:
+    choice = {"message": {"content": "cut of"}, "finish_reason": finish}
+    server.answers = [(200, json.dumps({"choices": [choice]}).encode())]
+    assert ask(settings(server)) == ("cut of", None, finish if finish in ("length", "content_filter") else "")
+
+
+def test_a_request_that_makes_no_sense_to_it_is_not_asked_for_again(server: Endpoint) -> None:
+    server.answers = [(400, b"no")]
+    assert failure(settings(server)).code == "engine_error"
     assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_who_is_refused_with_a_plain_request_too_is_refused_altogether(server: Endpoint, status: int) -> None:
+    server.usual = lambda body: (status, b"no")
+    error = failure(settings(server))
+    assert (error.code, kind(error.code), len(server.bodies)) == ("engine_unloadable", "system", 2)
+    assert server.bodies[1]["messages"] == [{"role": "user", "content": "Hello"}] and server.bodies[1]["max_tokens"] == 1
+
+
+def test_one_request_that_is_refused_where_others_are_not_is_its_items_fault(server: Endpoint) -> None:
+    server.answers = [(403, b"moderated")]
+    error = failure(settings(server))
+    assert (error.code, kind(error.code)) == ("engine_error", "item") and "403" in error.detail
 
 
 def test_what_the_server_asks_to_wait_is_waited_but_never_long() -> None:
@@ -161,6 +182,31 @@ def test_nothing_that_is_logged_holds_the_key(server: Endpoint, caplog: pytest.L
         ask(settings(server))
     assert "chat/completions" in caplog.text
     assert KEY not in caplog.text
+
+
+def test_the_line_end_that_a_mounted_file_gives_a_key_is_not_sent(server: Endpoint) -> None:
+    ask(settings(server, key=f"{KEY}\n"))
+    assert server.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("KEY", "clé-secrète"), ("KEY", "two\nsecrets"), ("TIMEOUT_S", "nan"), ("TIMEOUT_S", "abc"), ("URL", "http://[::1/v1"),
+     ("URL", "http://"), ("URL", "http://host:99999/v1")],
+)  # fmt: skip
+def test_a_setting_that_cannot_work_is_named_and_a_secret_one_not_told(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    monkeypatch.setenv(f"WAVEMILL_TEXT_{name}", value)
+    with pytest.raises(WavemillError, match=f"WAVEMILL_TEXT_{name}: ") as caught:
+        TextEndpoint.here()
+    assert caught.value.code == "bad_usage" and "secr" not in caught.value.detail
+
+
+def test_a_request_that_cannot_be_sent_does_not_tell_its_headers(server: Endpoint) -> None:
+    client = endpoint.open_client(settings(server))
+    client.headers["Authorization"] = "Bearer two\nlines"
+    with client, pytest.raises(WavemillError) as caught:
+        endpoint.chat(client, settings(server, attempts=1), HELLO)
+    assert caught.value.code == "endpoint_unavailable" and "lines" not in caught.value.detail
 
 
 @pytest.mark.parametrize("known", [{}, {"url": "ftp://a", "model": "m"}, {"url": "http://a"}])

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, strategies as st
 
 from transforms import restyle, revoice
-from transforms.records import Audio
+from transforms.engine import engine_class
+from transforms.errors import WavemillError
+from transforms.records import Audio, Item, Result
 
 RATE_HZ = 1000
 
@@ -68,3 +70,18 @@ def test_a_sad_voice_takes_longer_and_an_excited_one_less() -> None:
     segments = [{"start": 0.0, "end": 1.0, "text": "a"}, {"start": 2.0, "end": 3.0, "text": "b"}]
     lengths = {name: restyle.paced(segments, 3.0, preset)[1] for name, preset in restyle.PRESETS.items()}
     assert lengths["excited"] < lengths["happy"] < lengths["neutral"] == 3.0 < lengths["sad"]
+
+
+def joined(*texts: str) -> Result:
+    results = [Result({"text": text, "language": "en"}, {"audio": say("x" * 10, 1.0)}) for text in texts]
+    engine = engine_class("restyle", "cascade")()
+    item = Item("0" * 64, "a", "restyle", "cascade", engine.Options(), {})
+    return revoice.join(item, [], results, engine)
+
+
+def test_a_piece_in_which_nobody_speaks_is_silent_and_an_item_of_such_alone_is_refused() -> None:
+    assert joined("Good day.", "", "And bye.").fields["text"] == "Good day. And bye."
+    for silent in ([""], ["", " "]):
+        with pytest.raises(WavemillError) as caught:
+            joined(*silent)
+        assert (caught.value.code, caught.value.field) == ("empty_text", "audio")

@@ -192,16 +192,20 @@ def test_audio_is_fetched_in_order_by_many_threads_and_a_bad_one_fails_alone(tmp
         path.write_bytes(wav((n + 1) / 10))
     options = EchoTranscript.Options()
     given = [Input("uri", entry.url, entry.version) for entry in storage.list_folder(str(tmp_path))]
-    works: Flow = [Work(Item("k", "i", "transcribe", "echo", options, {"audio": one}), None) for one in given]
     paths[3].unlink()
     paths[5].write_bytes(wav(0.65))
+    paths[7].write_bytes(b"")
+    given[7] = Input("uri", str(paths[7]), "")
+    works: Flow = [Work(Item("k", "i", "transcribe", "echo", options, {"audio": one}), None) for one in given]
     limited = Settings(max_input_bytes=paths[9].stat().st_size)
     with ThreadPoolExecutor(8) as pool:
         found = steps.fetch(works, HEAR, EchoTranscript(), limited, pool)
     told = [(work.payload["audio"].frames if isinstance(work, Work) else work.code) for work in found]
     expected: list[Any] = [1600 * (n + 1) for n in range(10)] + ["audio_too_large"] * 2
-    expected[3], expected[5] = "input_not_found", "input_changed"
+    expected[3], expected[5], expected[7] = "input_not_found", "input_changed", "audio_empty"
     assert told == expected and kind("input_changed") == "transient"
+    failures = [(one.field, str(paths[n]) in one.detail) for n, one in enumerate(found) if isinstance(one, Failure)]
+    assert failures == [("audio", True)] * 5
 
 
 def test_measured_loudness_joins_the_fields_and_what_is_encoded_already_is_left_alone() -> None:

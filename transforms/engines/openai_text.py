@@ -27,13 +27,13 @@ class _Endpoint(Engine):
     cost_s = 0.005
 
     def weights(self, options: BaseOptions) -> str:
-        return endpoint.identity(TextEndpoint(), _model(options))
+        return endpoint.identity(TextEndpoint.here(), _model(options))
 
     def check(self, item: Item) -> None:
-        endpoint.check(TextEndpoint(), _model(item.options))
+        endpoint.check(TextEndpoint.here(), _model(item.options))
 
     def load(self, place: Place) -> None:
-        self._settings = TextEndpoint()
+        self._settings = TextEndpoint.here()
         try:
             self._client = endpoint.open_client(self._settings)
         except ImportError as error:
@@ -56,11 +56,12 @@ class _Endpoint(Engine):
     def _one(self, piece: Piece) -> Outcome:
         raise NotImplementedError
 
-    def _ask(self, piece: Piece, messages: Sequence[dict[str, str]], **request: Any) -> dict[str, Any]:
+    def _ask(self, piece: Piece, messages: Sequence[dict[str, str]], **request: Any) -> tuple[dict[str, Any], str]:
+        """The fields of an answer, and why it was cut, where it was."""
         # many servers take a seed of 32 bits
         request |= {"seed": piece.seed % 2**31, "model": _model(piece.options) or self._settings.model}
-        text, tokens = endpoint.chat(self._client, self._settings, messages, **request)
-        return {"text": text} if tokens is None else {"text": text, "tokens": tokens}
+        answer = endpoint.chat(self._client, self._settings, messages, **request)
+        return {"text": answer.text} if answer.tokens is None else {"text": answer.text, "tokens": answer.tokens}, answer.cut
 
 
 class OpenAITranslation(_Endpoint):
@@ -80,7 +81,10 @@ class OpenAITranslation(_Endpoint):
         source = f"from the language with the code {piece.options.source} " if piece.options.source else ""
         order = ORDER.format(source=source, to=piece.options.to)
         messages = [{"role": "system", "content": order}, {"role": "user", "content": str(piece.inputs["text"])}]
-        return Result(self._ask(piece, messages, temperature=0))
+        fields, cut = self._ask(piece, messages, temperature=0)
+        if cut:
+            raise WavemillError("endpoint_nonsense", f"the translation was cut ({cut}) after {fields['text'][-40:]!r}")
+        return Result(fields)
 
 
 class OpenAICompletion(_Endpoint):
@@ -94,7 +98,9 @@ class OpenAICompletion(_Endpoint):
 
     def _one(self, piece: Piece) -> Outcome:
         options = piece.options
-        return Result(self._ask(piece, complete.conversation(piece), max_tokens=options.max_tokens, temperature=options.temperature))
+        limits = {"max_tokens": options.max_tokens, "temperature": options.temperature}
+        fields, cut = self._ask(piece, complete.conversation(piece), **limits)
+        return Result(complete.told(fields, cut))
 
 
 def _model(options: BaseOptions) -> str:

@@ -63,8 +63,9 @@ class SmolLM(Engine):
             return Failure("text_too_long", detail, "text")
         if error:
             return Failure("engine_error", f"llama.cpp: {error.get('message')}"[:500])
-        text = (answer["choices"][0]["message"]["content"] or "").strip()
-        return Result({"text": text, "tokens": answer["usage"]["completion_tokens"]})
+        (choice,) = answer["choices"]
+        fields = {"text": (choice["message"]["content"] or "").strip(), "tokens": answer["usage"]["completion_tokens"]}
+        return Result(complete.told(fields, "length" if choice.get("finish_reason") == "length" else ""))
 
     def _open(self) -> Any:
         if self._server is None:

@@ -46,4 +46,5 @@ class VoiceChat(Chain):
         spoken = self.work(dataclasses.replace(speak, options=options), piece.seed, {"text": told.fields["text"]})
         fields = {"text": told.fields["text"], "source_text": said, "language": language}
         fields |= {name: spoken.fields[name] for name in ("provenance", "watermark") if name in spoken.fields}
+        fields |= {name: told.fields[name] for name in ("finish_reason",) if name in told.fields}
         return Result(fields, {"audio": spoken.outputs["audio"]})

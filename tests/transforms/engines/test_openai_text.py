@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -55,6 +56,14 @@ def test_one_piece_that_fails_leaves_the_others_their_answers(server: Endpoint) 
     assert isinstance(middle, Failure)
     assert middle.code == "endpoint_nonsense"
     assert (first, last) == (Result({"text": "<one>", "tokens": 7}), Result({"text": "<two>", "tokens": 7}))
+
+
+def test_a_translation_that_was_cut_is_no_translation_and_a_cut_answer_says_so(server: Endpoint) -> None:
+    cut = {"choices": [{"message": {"content": "Half of"}, "finish_reason": "length"}]}
+    server.usual = lambda body: (200, json.dumps(cut).encode())
+    (translated,), (answered,) = run("translate_text", "Hello there", to="es"), run("complete", "Hi")
+    assert isinstance(translated, Failure) and translated.code == "endpoint_nonsense" and "length" in translated.detail
+    assert answered == Result({"text": "Half of", "finish_reason": "length"})
 
 
 def test_an_endpoint_that_is_down_is_each_pieces_failure_and_one_that_refuses_us_ends_the_run(server: Endpoint) -> None:
