@@ -42,6 +42,8 @@ def for_audio(names: Sequence[str], output: str | None, format: str | None, know
         format = suffix(output)
         if format not in known:
             raise click.UsageError(f"{output}: the name must end in .{', .'.join(known)}, or give --format")
+    elif output != STDOUT and suffix(output) in known and suffix(output) != format:
+        raise click.UsageError(f"{output}: the name says {suffix(output)}, --format {format}; give one of them")
     return [Target(format or "mp3", output)]
 
 

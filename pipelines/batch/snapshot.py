@@ -146,7 +146,7 @@ def _columns(snapshot: Snapshot, spec: PipelineSpec, known: Iterable[str], optio
         if column in used:
             continue
         snapshot.carried_columns.append(column)
-        close = near(column, [*option_names, *spec.row.inputs])
+        close = near(column, [*option_names, *spec.row.inputs]) if column != "engine" else "; all rows are worked by the run's own, -e"
         if close and column not in spec.columns:  # of one that --columns takes from elsewhere the user knows
             snapshot.warnings.append(f"column {column!r} is carried, not used{close}")
 

@@ -139,6 +139,7 @@ def test_several_files_become_one_each_in_a_folder_and_a_bad_one_does_not_stop_t
         (["synthesize", "hi", "--file", "talk.wav", "-e", "echo"], "give one of TEXT"),
         (["synthesize", "--file", "talk.wav", "-e", "echo"], "not UTF-8"),
         (["synthesize", "hi", "-e", "echo", "-o", "hi.doc"], ".flac"),
+        (["synthesize", "hi", "-e", "echo", "-o", "hi.wav", "--format", "flac"], "the name says wav"),
         (["synthesize", "hi", "-e", "echo", "-o", "-", "--json"], "standard output"),
         (["transcribe", "talk.wav", "-e", "echo", "-o", "talk.doc"], ".srt"),
         (["transcribe", "talk.wav", "-e", "echo", "--formats", "doc"], "formats"),

@@ -98,6 +98,12 @@ def test_a_column_is_an_input_an_option_or_carried_and_one_that_is_nearly_an_opt
     assert "'spead'" in warning and "did you mean speed" in warning
 
 
+def test_a_column_that_names_engines_is_told_to_name_none(runner: Runner) -> None:
+    runner.write([{"text": "x", "engine": "cosyvoice2"}])
+    (warning,) = plan(runner, dry=True).warnings
+    assert "'engine'" in warning and "-e" in warning
+
+
 def test_columns_may_have_other_names(runner: Runner) -> None:
     runner.write([{"no": 5, "sentence": "hello", "speaker": "echo1", "note": "x"}, {"no": 6, "sentence": "hello", "speaker": "echo2"}])
     made = plan(runner, columns={"id": "no", "text": "sentence", "voice": "speaker"})

@@ -126,3 +126,9 @@ def test_planning_imports_neither_librosa_nor_numba() -> None:
     seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     for module in ("librosa", "numba", "scipy"):
         assert f"'{module}'" not in seen
+
+
+def test_of_less_than_two_seconds_nothing_is_told_but_how_long_it_is(engine: Engine) -> None:
+    fields = analyzed(engine, render(SONG, 20.0)[: round(1.9 * RATE_HZ)])
+    assert (fields["key"], fields["bpm"], fields["key_confidence"], fields["bpm_confidence"]) == (None, None, 0.0, 0.0)
+    assert fields["duration_s"] == 1.9
