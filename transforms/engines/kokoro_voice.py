@@ -14,9 +14,10 @@ from pydantic import Field
 
 from transforms import clone, embed, models, steps
 from transforms.engine import Engine, Place
-from transforms.engines.kokoro import PROVENANCE, Kokoro, KokoroOptions
+from transforms.engines.kokoro import Kokoro, KokoroOptions
 from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
+from transforms.provenance import PROVENANCE
 from transforms.records import Audio, Encoded, Item, Outcome, Piece, Result
 from transforms.speakers import MODEL, SpeakerEncoder
 
