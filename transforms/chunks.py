@@ -6,6 +6,7 @@ The `split` and `join` of every operation whose output runs along its input.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from transforms.engine import Engine
@@ -37,7 +38,7 @@ def split(item: Item, inputs: Mapping[str, str | Audio], engine: Engine) -> list
     starts = range(0, max(1, audio.frames - overlap), most - overlap)
     return [
         Piece(
-            {**inputs, "audio": Audio(audio.samples[:, start : start + most], audio.rate_hz)},
+            {**inputs, "audio": replace(audio, samples=audio.samples[:, start : start + most])},
             item.options,
             seed(item.key, index),
             start_s=start / audio.rate_hz,
@@ -49,17 +50,19 @@ def split(item: Item, inputs: Mapping[str, str | Audio], engine: Engine) -> list
 def join(item: Item, pieces: Sequence[Piece], results: Sequence[Result], engine: Engine) -> Result:
     """Each output along the whole input; in the middle of an overlap one piece fades into the next over `FADE_S`.
 
-    Fields are those of the first piece. Raises `engine_error` for an output that is not as long as its piece.
+    Fields are those of the first piece, and the tag of cloned speech. Raises `engine_error` for an output that is not as long as its piece.
     """
     from transforms.blocks import gather
 
+    tag = whole(pieces[0].inputs).provenance
+    fields = {**results[0].fields, **({"provenance": tag} if tag else {})}
     if len(results) == 1:
-        return results[0]
+        return Result(fields, results[0].outputs)
     outputs = {}
     for name, first in results[0].outputs.items():
         heard = [result.outputs[name] for result in results]
         outputs[name] = gather(_joined(name, pieces, heard, engine), first.rate_hz, first.channels)
-    return Result(results[0].fields, outputs)
+    return Result(fields, outputs)
 
 
 def _joined(name: str, pieces: Sequence[Piece], heard: Sequence[Audio], engine: Engine) -> Iterator[Any]:

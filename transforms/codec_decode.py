@@ -6,6 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import chain, groupby
 from pathlib import Path
 from typing import IO
@@ -15,6 +16,7 @@ import numpy as np
 from transforms import declared, demux, wav
 from transforms.blocks import SPILL_BYTES, Block, gather, mix, resample
 from transforms.errors import WavemillError
+from transforms.provenance import found_in
 from transforms.records import Audio
 
 _RATES_HZ = (100, 1_536_000)
@@ -35,8 +37,8 @@ def decode(
     Audio over `spill_bytes` is a memory map (see `blocks.gather`). Raises `audio_empty`, `bad_audio`, `audio_truncated`,
     and `audio_too_long` as soon as more than `max_s` seconds have been read.
     """
-    with _opened(source) as (file, size):
-        parts = _limited(_read(file, size), max_s)
+    with _opened(source) as (file, size), _reading(file, size) as (tag, read):
+        parts = _limited(read, max_s)
         first = next(parts, None)
         if first is None:
             raise WavemillError("audio_empty", "the file holds no samples")
@@ -44,7 +46,7 @@ def decode(
         audio = gather(_convert(chain((first,), parts), to_hz, to_channels), to_hz, to_channels, spill_dir, spill_bytes)
     if not audio.frames:
         raise WavemillError("audio_empty", f"the file is too short for one sample at {to_hz} Hz")
-    return audio
+    return replace(audio, provenance=tag) if tag else audio
 
 
 def probe(source: bytes | Path | IO[bytes]) -> tuple[float, int, int]:
@@ -88,17 +90,23 @@ def _check(rate_hz: int, channels: int) -> None:
         raise WavemillError("bad_audio", f"{channels} channels; up to {_MOST_CHANNELS} can be read")
 
 
-def _read(file: IO[bytes], size: int) -> Iterator[tuple[Block, int]]:
+@contextmanager
+def _reading(file: IO[bytes], size: int) -> Iterator[tuple[str, Iterator[tuple[Block, int]]]]:
+    """The tag of cloned speech, where the file carries it, and its samples with their rate in Hz."""
     header = wav.read_header(file, size)
     if header and header.plain:
         _check(header.rate_hz, header.channels)
-        for block in wav.read_blocks(file, header):
-            yield block, header.rate_hz
-        if header.truncated and header.frames:
-            raise WavemillError("audio_truncated", f"{header.bytes_present} of {header.declared_bytes} bytes of data are there")
+        yield found_in(header.notes.decode("latin-1")), _read_wav(file, header)
         return
     with demux.open_stream(file, size) as stream:
-        yield from demux.read_blocks(stream, file, size)
+        yield found_in(demux.notes(stream)), demux.read_blocks(stream, file, size)
+
+
+def _read_wav(file: IO[bytes], header: wav.WavHeader) -> Iterator[tuple[Block, int]]:
+    for block in wav.read_blocks(file, header):
+        yield block, header.rate_hz
+    if header.truncated and header.frames:
+        raise WavemillError("audio_truncated", f"{header.bytes_present} of {header.declared_bytes} bytes of data are there")
 
 
 def _limited(parts: Iterator[tuple[Block, int]], max_s: float) -> Iterator[tuple[Block, int]]:

@@ -25,7 +25,10 @@ _WAV_BYTES = (1 << 32) - 64
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """How PyAV writes a format. `rates_hz` is empty where any rate will do; `bits_s` is (default, least, most per channel)."""
+    """How PyAV writes a format. `rates_hz` is empty where any rate will do; `bits_s` is (default, least, most per channel).
+
+    `tagging` are options without which the container has no place for a comment.
+    """
 
     container: str
     codec: str
@@ -34,6 +37,7 @@ class _Format:
     rates_hz: tuple[int, ...] = ()
     bits_s: tuple[int, int, int] | None = None
     options: tuple[tuple[str, str], ...] = ()
+    tagging: tuple[tuple[str, str], ...] = ()
 
 
 _MP3_HZ = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
@@ -46,7 +50,7 @@ _FORMATS = {
     "ogg": _Format("ogg", "libopus", "flt", 2, _OPUS_HZ, (64_000, 6_000, 256_000)),
     "opus": _Format("opus", "libopus", "flt", 2, _OPUS_HZ, (64_000, 6_000, 256_000)),
     "m4a": _Format("ipod", "aac", "fltp", 2, _AAC_HZ, (128_000, 8_000, 512_000)),
-    "aac": _Format("adts", "aac", "fltp", 2, _AAC_HZ, (128_000, 8_000, 512_000)),
+    "aac": _Format("adts", "aac", "fltp", 2, _AAC_HZ, (128_000, 8_000, 512_000), tagging=(("write_id3v2", "1"),)),
 }
 _LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
 
@@ -55,7 +59,7 @@ def encode(audio: Audio, options: AudioOptions, comment: str = "") -> Encoded:
     """The audio as a file's bytes, at the rate, channels and bitrate of the options, or the nearest that the format has.
 
     WAV and FLAC are 16-bit. What a format cannot hold is mixed to stereo or resampled upwards (Opus: to 48 kHz). The
-    options' loudness is not applied here. `comment` is written where the format has a place for it. Raises `engine_error` when samples are not finite.
+    options' loudness is not applied here. `comment` is written into the metadata. Raises `engine_error` when samples are not finite.
     """
     rate_hz, channels = _shape(audio.rate_hz, audio.channels, options)
     blocks = _prepare([audio.samples], audio.rate_hz, rate_hz, channels)
@@ -68,11 +72,11 @@ def encode(audio: Audio, options: AudioOptions, comment: str = "") -> Encoded:
     return Encoded(data, options.format, hashlib.sha256(data).hexdigest(), frames / rate_hz)
 
 
-def encode_to(path: Path, blocks: Iterable[Block], rate_hz: int, channels: int, options: AudioOptions) -> float:
+def encode_to(path: Path, blocks: Iterable[Block], rate_hz: int, channels: int, options: AudioOptions, comment: str = "") -> float:
     """Blocks of shape (channels, frames) into a file, in constant memory; the seconds written. Raises as `encode` does."""
     to_hz, to_channels = _shape(rate_hz, channels, options)
     with path.open("wb") as out:
-        return _write(out, _prepare(blocks, rate_hz, to_hz, to_channels), to_hz, to_channels, options) / to_hz
+        return _write(out, _prepare(blocks, rate_hz, to_hz, to_channels), to_hz, to_channels, options, comment) / to_hz
 
 
 def encode_stream(blocks: Iterable[Block], rate_hz: int, channels: int, options: AudioOptions, comment: str = "") -> Iterator[bytes]:
@@ -146,6 +150,8 @@ def _writing(
     """Writes a block each time it is asked, and says how many frames that makes."""
     form = _FORMATS[options.format]
     extra = {"movie_timescale": str(rate_hz)} if form.container == "ipod" else {}
+    if comment:
+        extra |= dict(form.tagging)
     with av.open(
         out,
         "w",

@@ -54,6 +54,11 @@ def _forget_labels(codec: Any) -> None:
         codec.layout = f"{layout.nb_channels}C"
 
 
+def notes(stream: Any) -> str:
+    """What the file says of itself in words."""
+    return "\n".join((*stream.container.metadata.values(), *stream.metadata.values()))
+
+
 def read_blocks(stream: Any, file: IO[bytes], size: int) -> Iterator[tuple[Block, int]]:
     """The stream's samples as (float32 block, rate in Hz), both of which may change on the way.
 

@@ -64,7 +64,7 @@ class Derived:
 
 @dataclass(frozen=True)
 class Model:
-    """A row. `languages` are codes, or `*` for many; `engine` is the engine that reads it."""
+    """A row. `languages` are codes, or `*` for many; `engine` is the engine that reads it; `gender` is that of its one voice."""
 
     id: str
     engine: str
@@ -76,6 +76,7 @@ class Model:
     packages: tuple[PackagePart, ...] = ()
     derive: Derived | None = None
     by_hand: str = ""
+    gender: Literal["female", "male", ""] = ""
 
     @cached_property
     def identity(self) -> str:
@@ -109,13 +110,14 @@ def _whisper(size: str, repo: str, revision: str, model_bytes: int, vocabulary: 
     return Model(id=f"whisper-{size}", engine="faster-whisper", licence="MIT", hub=Hub(repo, revision), **row)
 
 
-def _piper(voice: str, licence: str, bytes: int | None = None, **row: Any) -> Model:
+def _piper(voice: str, gender: Literal["female", "male"], licence: str, bytes: int | None = None, **row: Any) -> Model:
     locale, name, quality = voice.split("-")
     language = locale.partition("_")[0]
     row = {"files": (File(f"{voice}.onnx", bytes), File(f"{voice}.onnx.json"))} | row
     return Model(
         id=f"piper-{voice}",
         engine="piper",
+        gender=gender,
         licence=licence,
         languages=(language,),
         summary=f"speaks {locale}, voice {name}, {quality} quality",
@@ -229,6 +231,7 @@ def _rows() -> Iterator[Model]:
     )
     yield _piper(
         "en_US-joe-medium",
+        "male",
         "CC0-1.0 (data), MIT (package)",
         files=(
             File("en_US-joe-medium.onnx", 63_201_294, "58afce0321b8d9c46d7cdf9c16500cc55a793b4220212dba6b70fb788b3baf06"),
@@ -239,15 +242,12 @@ def _rows() -> Iterator[Model]:
             for name in ("en_US-joe-medium.onnx", "en_US-joe-medium.onnx.json")
         ),
     )
-    for voice, licence in (
-        ("en_US-ljspeech-medium", "public domain (data)"),
-        ("de_DE-thorsten-medium", "CC0-1.0 (data)"),
-        ("es_ES-davefx-medium", "CC0-1.0 (data)"),
-        ("fr_FR-siwis-medium", "CC-BY-4.0 (data)"),
-        ("it_IT-paola-medium", "CC0-1.0 (data)"),
-        ("pt_BR-faber-medium", "CC0-1.0 (data)"),
-    ):
-        yield _piper(voice, licence)
+    yield _piper("en_US-ljspeech-medium", "female", "public domain (data)")
+    yield _piper("de_DE-thorsten-medium", "male", "CC0-1.0 (data)")
+    yield _piper("es_ES-davefx-medium", "male", "CC0-1.0 (data)")
+    yield _piper("fr_FR-siwis-medium", "female", "CC-BY-4.0 (data)")
+    yield _piper("it_IT-paola-medium", "female", "CC0-1.0 (data)")
+    yield _piper("pt_BR-faber-medium", "male", "CC0-1.0 (data)")
     yield Model(
         id="speaker-encoder",
         engine="speakers",

@@ -38,10 +38,14 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """float32 samples of shape (channels, frames) in [-1, 1], at `rate_hz`. Long audio is a memory map."""
+    """float32 samples of shape (channels, frames) in [-1, 1], at `rate_hz`. Long audio is a memory map.
+
+    `provenance` is the tag of cloned speech that its file carried.
+    """
 
     samples: np.ndarray
     rate_hz: int
+    provenance: str = ""
 
     @property
     def frames(self) -> int:

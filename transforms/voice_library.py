@@ -1,4 +1,4 @@
-"""Voices that recordings told: those fitted to one (`emb_...`), and those that somebody saved under a name (`uv_...`).
+"""Voices that recordings told: those found for one (`emb_...`), and those that somebody saved under a name (`uv_...`).
 
 The library is a folder of any storage, `WAVEMILL_VOICES`: a JSON file a voice and, named by its digest, the pack of a fitted one.
 What is there is never changed, only removed, so what was read once is remembered, and of two who fit one voice the first one's stays.
@@ -51,9 +51,9 @@ class Consent(BaseModel):
 
 
 class Saved(BaseModel):
-    """A voice of the library. `made_of` is what it is spoken with: of a fitted one the mix it began as, of a saved one a voice.
+    """A voice of the library. `made_of` is what it is spoken with: a mix, which a fitted one began as; of a saved one a voice.
 
-    `sha256` is that of a fitted voice's pack, `similarity` the expected cosine to the reference.
+    `sha256` is that of a fitted voice's pack, empty where there is none, `similarity` the expected cosine to the reference.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -131,6 +131,10 @@ class Library:
         saved = Saved(id=id, sha256=sha256(data).hexdigest(), created_at=_now(), **facts)
         self._store.write(_pack_of(saved.sha256), data)
         return self._write(saved)
+
+    def add_mix(self, id: str, mix: str, **facts: Any) -> Saved:
+        """Keep a mix that was found for a recording; one that is there already stays."""
+        return self.get(id) or self._write(Saved(id=id, made_of=mix, created_at=_now(), **facts))
 
     def save(self, consent: str, **facts: Any) -> Saved:
         """Keep a voice under a name. Raises `bad_usage` without consent."""

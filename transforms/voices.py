@@ -50,7 +50,7 @@ def stock(engine: str) -> dict[str, Voice]:
             id = model.id.removeprefix("piper-")
             locale, name, _ = id.split("-")
             language = locale.replace("_", "-").lower()
-            found[id] = Voice(id, engine, language, "", name.capitalize(), model.files[0].sha256 or "")
+            found[id] = Voice(id, engine, language, model.gender, name.capitalize(), model.files[0].sha256 or "")
     return found
 
 

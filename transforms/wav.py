@@ -15,12 +15,16 @@ _UNKNOWN_BYTES = 0x7FFF0000
 """Writers that cannot seek back leave a size of about 2 or 4 GiB (sox, ffmpeg, speech services)."""
 _SLACK_BYTES = 64
 """Some writers count their own header as data."""
+_MOST_NOTES_BYTES = 4096
 _PLAIN = {(1, 16): ("<i2", 1 / 32768), (1, 32): ("<i4", 1 / 2147483648), (3, 32): ("<f4", 1.0)}
 
 
 @dataclass(frozen=True, slots=True)
 class WavHeader:
-    """What a header says, and `bytes_present` of the data it declares; `declared_bytes` is None when it does not know."""
+    """What a header says, and `bytes_present` of the data it declares; `declared_bytes` is None when it does not know.
+
+    `notes` are the texts before the data, as they stand in the file.
+    """
 
     encoding: tuple[int, int]
     rate_hz: int
@@ -29,6 +33,7 @@ class WavHeader:
     start: int
     declared_bytes: int | None
     bytes_present: int
+    notes: bytes = b""
 
     @property
     def plain(self) -> bool:
@@ -51,7 +56,7 @@ def read_header(file: IO[bytes], size: int) -> WavHeader | None:
     if len(head) < 12 or head[:4] not in (b"RIFF", b"RF64") or head[8:] != b"WAVE":
         return None
     riff_bytes = int.from_bytes(head[4:8], "little")
-    position, form, data_64 = 12, None, None
+    position, form, data_64, notes = 12, None, None, b""
     while len(chunk := file.read(8)) == 8:
         name, length = chunk[:4], int.from_bytes(chunk[4:], "little")
         position += 8
@@ -61,6 +66,8 @@ def read_header(file: IO[bytes], size: int) -> WavHeader | None:
             data_64 = int.from_bytes(file.read(16)[8:], "little")
         elif name == b"fmt " and length >= 16:
             form = file.read(min(length, 40))
+        elif name == b"LIST" and len(notes) < _MOST_NOTES_BYTES:
+            notes += file.read(min(length, _MOST_NOTES_BYTES))
         position += length + length % 2
         file.seek(position)
     else:
@@ -83,6 +90,7 @@ def read_header(file: IO[bytes], size: int) -> WavHeader | None:
         start=position,
         declared_bytes=declared,
         bytes_present=present if declared is None else min(declared, present),
+        notes=notes,
     )
 
 

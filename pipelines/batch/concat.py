@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -38,16 +40,24 @@ class Joined:
     true_peak_dbtp: float
 
 
+class _Part(NamedTuple):
+    """A row's audio, and the tag that cloned speech carries."""
+
+    uri: str
+    provenance: str
+
+
 def join(out: str, target: str, settings: Settings, pause_s: float, options: AudioOptions) -> Joined:
     """Every row's first output, in input order, with `pause_s` of silence between two, as the file `target` (any URL).
 
     With `options.loudness` the whole is brought to that loudness under `options.true_peak`; what the result row says is
-    measured in the file that was written. Raises `bad_usage` when a row has no audio: nothing is left out in silence.
+    measured in the file that was written. Where a row is tagged as cloned speech the whole is. Raises `bad_usage` when a row has no audio: nothing is left out in silence.
     """
     from transforms import codec, loudness
     from transforms.blocks import cut
 
-    uris = _audio_uris(Store(out, settings.storage_patience_s))
+    parts = _parts(Store(out, settings.storage_patience_s))
+    uris, comment = [part.uri for part in parts], "; ".join(dict.fromkeys(part.provenance for part in parts if part.provenance))
     max_s = settings.max_audio_h * 3600
     with temporary_folder() as folder:
         written = folder / f"joined.{options.format}"
@@ -62,7 +72,7 @@ def join(out: str, target: str, settings: Settings, pause_s: float, options: Aud
             made = make()
             if aim_lufs is not None:
                 made = loudness.fit(make, rate_hz, channels, aim_lufs, ceiling_dbtp).apply(make())
-            duration_s = codec.encode_to(written, made, rate_hz, channels, options)
+            duration_s = codec.encode_to(written, made, rate_hz, channels, options, comment)
             measured = loudness.measure(codec.decode(written, None, None, LONGEST_S))
             if aim_lufs is None or options.loudness is None or measured.lufs == -math.inf:
                 break
@@ -76,21 +86,21 @@ def join(out: str, target: str, settings: Settings, pause_s: float, options: Aud
     return Joined(target, len(uris), duration_s, round(measured.lufs, 2), round(measured.true_peak_dbtp, 2))
 
 
-def _audio_uris(store: Store) -> list[str]:
+def _parts(store: Store) -> list[_Part]:
     name = plans.require_stored(store)["spec"]["operation"]
     if operation(name).output != "audio":
         raise WavemillError("bad_usage", f"{store.url} is an OUT of {name}, which makes no audio", "out")
-    uris, without = [], []
-    for row in manifest_rows(store, ["id", "status", "uri"]):
+    parts, without = [], []
+    for row in manifest_rows(store, ["id", "status", "uri", "fields"]):
         if row["status"] == "done" and row["uri"]:
-            uris.append(store.path(blobs.within(row["uri"])))
+            parts.append(_Part(store.path(blobs.within(row["uri"])), json.loads(row["fields"] or "{}").get("provenance", "")))
         else:
             without.append(row["id"])
     if without:
         raise WavemillError(
             "bad_usage", f"{len(without)} rows of {store.url} have no audio ({', '.join(without[:5])}); `wavemill replay` them first", "out"
         )
-    return uris
+    return parts
 
 
 def _decoded(uris: list[str], pause_s: float, max_s: float) -> Iterator[Audio]:

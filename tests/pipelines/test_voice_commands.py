@@ -39,6 +39,7 @@ def test_voices_are_found_by_engine_language_and_gender(saved: Library) -> None:
     assert len(facts("voices", "--engine", "kokoro")) == len(facts("voices", "--engine", "kokoro-torch")) == 54
     british = facts("voices", "--language", "en_GB", "--gender", "female")
     assert [row["id"] for row in british] == ["bf_alice", "bf_emma", "bf_isabella", "bf_lily"]
+    assert [row["id"] for row in facts("voices", "-e", "piper", "--language", "en", "--gender", "male")] == ["en_US-joe-medium"]
     english = {row["language"] for row in facts("voices", "--language", "en")}
     assert english == {"en-us", "en-gb"}
     assert facts("voices", "--language", "tlh") == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,14 @@ def test_where_two_pieces_differ_one_fades_into_the_other_without_a_step() -> No
     joined = chunks.join(ITEM, pieces, made, engine).outputs["audio"].samples[0]
     assert (joined[0], joined[-1]) == (0, len(pieces) - 1)
     assert np.abs(np.diff(joined)).max() < 2 / (chunks.FADE_S * RATE_HZ)
+
+
+@pytest.mark.parametrize("most_s", [0.0, 0.5])
+def test_cloned_speech_stays_tagged_whether_it_is_cut_or_not(most_s: float) -> None:
+    for tag in ("cloned", ""):
+        engine, audio = engine_of(most_s, 0.1), replace(noise(RATE_HZ), provenance=tag)
+        pieces = chunks.split(ITEM, {"audio": audio}, engine)
+        assert chunks.join(ITEM, pieces, engine.run(pieces), engine).fields == ({"provenance": tag} if tag else {})
 
 
 def test_a_piece_that_came_out_shorter_fails_the_item() -> None:

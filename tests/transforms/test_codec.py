@@ -489,6 +489,30 @@ def test_writing_blocks_to_a_file_is_writing_the_whole(format: str, seed: int, r
         assert np.abs(decode(path).samples - decode(whole.data).samples).max() < 2e-4
 
 
+def comment_of(data: bytes) -> str:
+    """What another reader finds as the comment: FFmpeg has Ogg's with the stream."""
+    with av.open(io.BytesIO(data)) as file:
+        return (file.metadata | file.streams.audio[0].metadata).get("comment", "")
+
+
+def ways(audio: Audio, chosen: AudioOptions, folder: Path, comment: str = "") -> list[bytes]:
+    """Every way in which audio becomes a file."""
+    shape = (audio.rate_hz, audio.channels, chosen, comment)
+    codec.encode_to(folder / "a", cut(audio.samples), *shape)
+    files = [codec.encode(audio, chosen, comment).data, (folder / "a").read_bytes()]
+    return files if chosen.format == "m4a" else [*files, b"".join(codec.encode_stream(cut(audio.samples), *shape))]
+
+
+@pytest.mark.parametrize("format", ALL)
+def test_a_comment_is_in_the_file_of_every_format_and_moves_no_sample(format: str, tmp_path: Path) -> None:
+    plain, tagged = (ways(tone(24000), options(format), tmp_path, comment) for comment in ("", "who spoke"))
+    for without, data in zip(plain, tagged, strict=True):
+        assert (comment_of(without), comment_of(data)) == ("", "who spoke")
+        assert codec.probe(data) == codec.probe(without)
+        assert np.array_equal(decode(data).samples, decode(without).samples)
+        assert format != "aac" or (data.endswith(without) and without[:2] == b"\xff\xf1"), "a header, and only with a comment"
+
+
 def test_blocks_are_views_in_order() -> None:
     audio = Audio(noise(2 * BLOCK_FRAMES + 5, 2), 8000)
     parts = list(cut(audio.samples))

@@ -26,6 +26,9 @@ def test_pipers_voices_are_its_rows_of_the_table() -> None:
     assert (joe.language, joe.name) == ("en-us", "Joe")
     assert joe.sha256.startswith("58afce03")
     assert voices.stock("echo") == {}
+    genders = {voice.name: voice.gender for voice in voices.stock("piper").values()}
+    men, women = ("Joe", "Thorsten", "Davefx", "Faber"), ("Ljspeech", "Siwis", "Paola")
+    assert genders == dict.fromkeys(men, "male") | dict.fromkeys(women, "female")
 
 
 def test_a_name_alone_is_a_mix_of_one() -> None:

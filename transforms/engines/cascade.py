@@ -9,11 +9,11 @@ from typing import Any
 from transforms import convert_voice, restyle, revoice, steps, translate, voices
 from transforms.chain import Chain, Stage, stage
 from transforms.engine import Place
-from transforms.engines.kokoro import PROVENANCE
 from transforms.engines.kokoro_voice import Fitter, Fitting, found_by, how, models_for
 from transforms.errors import WavemillError
 from transforms.languages import same_language
 from transforms.options import Options as BaseOptions
+from transforms.provenance import PROVENANCE
 from transforms.records import Audio, Item, Outcome, Piece, Result
 from transforms.segments import join_texts
 from transforms.translate_text import glue

@@ -13,9 +13,9 @@ from pydantic import Field
 from transforms import chatterbox_model, clone, embed, models, references, steps, synthesize
 from transforms.chatterbox_model import RATE_HZ, REMEMBERED, Chatterboxes, Name, lent, unpacked
 from transforms.engine import Engine, Place
-from transforms.engines.kokoro import PROVENANCE
 from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
+from transforms.provenance import PROVENANCE
 from transforms.records import Audio, Encoded, Failure, Item, Outcome, Piece, Result
 from transforms.speakers import MODEL, SpeakerEncoder
 

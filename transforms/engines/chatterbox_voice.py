@@ -20,9 +20,9 @@ from transforms.engines.chatterbox import (
     check_voice,
     voice_identity,
 )
-from transforms.engines.kokoro import PROVENANCE
 from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
+from transforms.provenance import PROVENANCE
 from transforms.records import Audio, Item, Outcome, Piece, Result
 from transforms.speakers import MODEL, RATE_HZ as HEARD_AT_HZ
 

@@ -13,6 +13,7 @@ from transforms import kokoro_pitch, models, phonemes, synthesize, voices
 from transforms.engine import Engine, Place
 from transforms.engines.sessions import open_session, provider
 from transforms.options import Options as BaseOptions
+from transforms.provenance import PROVENANCE
 from transforms.records import Audio, Failure, Item, Outcome, Piece, Result
 from transforms.voice_library import PACK_SHAPE
 
@@ -32,8 +33,6 @@ VOICES = {
     "z": "zf_xiaoxiao",
 }
 """The voice that speaks a language when none is named."""
-PROVENANCE = "synthetic speech in the voice of a reference, made by wavemill"
-"""Written into the metadata of what is spoken in a voice that a recording told."""
 
 
 class KokoroOptions(synthesize.Options):

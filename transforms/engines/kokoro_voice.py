@@ -8,17 +8,21 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from transforms import clone, embed, models, steps
 from transforms.engine import Engine, Place
-from transforms.engines.kokoro import PROVENANCE, Kokoro, KokoroOptions
+from transforms.engines.kokoro import Kokoro, KokoroOptions
 from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
+from transforms.provenance import PROVENANCE
 from transforms.records import Audio, Encoded, Item, Outcome, Piece, Result
 from transforms.speakers import MODEL, SpeakerEncoder
+
+if TYPE_CHECKING:
+    from transforms.voice_library import Saved
 
 METHODS = {"mix": "nearest mix of stock voices", "fitted": "style fitted by gradient"}
 FITTED_BY = 1
@@ -54,24 +58,32 @@ def found_by(options: Any) -> str:
 
 
 class Fitted(NamedTuple):
-    """A voice as the option `voice` takes it, how it was found, its expected cosine to the reference, and its embedding."""
+    """A voice as the option `voice` takes it, how it was found, its expected cosine to the reference, and its embedding.
+
+    `mix` is what a mix that is kept under an id stands for.
+    """
 
     voice: str
     method: str
     similarity: float
     embedding: Any
+    mix: str = ""
 
     @property
     def fields(self) -> dict[str, Any]:
         """What a result says of it."""
-        return {"voice": self.voice, "method": self.method, "similarity": round(self.similarity, 3)}
+        told = {"voice": self.voice, "method": self.method, "similarity": round(self.similarity, 3)}
+        return {**told, "mix": self.mix} if self.mix else told
 
 
 class Fitter:
-    """Voices of recordings, remembered by their samples; fitted ones are kept in the library. For several threads at once."""
+    """Voices of recordings, remembered by their samples. For several threads at once.
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    Fitted ones are kept in the library; a mix, which costs little to find again, where `keep` says so.
+    """
+
+    def __init__(self, place: Place, keep: bool = False) -> None:
+        self._place, self._keep = place, keep
         self._encoder: SpeakerEncoder | None = None
         self._found: OrderedDict[str, Fitted] = OrderedDict()
         self._lock = threading.Lock()
@@ -94,7 +106,7 @@ class Fitter:
         from transforms.voice_library import library
 
         saved = library().get(f"emb_{name[:24]}")
-        return Fitted(saved.id, saved.method, saved.similarity, saved.embedding) if saved else None
+        return _told(saved, saved.embedding) if saved else None
 
     def _find(self, name: str, audio: Audio, method: str) -> Fitted:
         from transforms import references
@@ -104,22 +116,31 @@ class Fitter:
         embedding = references.embed(self._encoder, audio)
         nearest = references.nearest(embedding)
         mix = references.written(nearest.mix)
+        id, told = f"emb_{name[:24]}", {"method": METHODS[method], "embedding": _rounded(embedding)}
         if method == "mix":
-            return Fitted(mix, METHODS[method], nearest.similarity, embedding)
+            if not self._keep:
+                return Fitted(mix, METHODS[method], nearest.similarity, embedding)
+            return _told(library().add_mix(id, mix, similarity=nearest.similarity, **told), embedding)
         from transforms import fitting
 
         fit = fitting.fit(embedding, nearest.mix, self._place)
-        told = {"method": METHODS[method], "similarity": fit.similarity, "embedding": [round(float(value), 5) for value in embedding]}
-        saved = library().add_fitted(f"emb_{name[:24]}", fit.pack, made_of=mix, **told)
-        return Fitted(saved.id, saved.method, saved.similarity, embedding)
+        return _told(library().add_fitted(id, fit.pack, made_of=mix, similarity=fit.similarity, **told), embedding)
+
+
+def _told(saved: Saved, embedding: Any) -> Fitted:
+    return Fitted(saved.id, saved.method, saved.similarity, embedding, "" if saved.sha256 else saved.made_of)
+
+
+def _rounded(embedding: Any) -> list[float]:
+    return [round(float(value), 5) for value in embedding]
 
 
 class KokoroEmbed(Engine):
-    """The voice of a recording as what the option `voice` takes: a fitted one's id in the library, or a mix."""
+    """The voice of a recording as what the option `voice` takes: its id in the library."""
 
     name = "kokoro"
     operation = "embed"
-    version = 2
+    version = 3
     rate_hz = 16000
     cost_s = 0.02
 
@@ -136,7 +157,7 @@ class KokoroEmbed(Engine):
         how(item.options)
 
     def load(self, place: Place) -> None:
-        self._fitter = Fitter(place)
+        self._fitter = Fitter(place, keep=True)
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         return steps.one_by_one(pieces, self._embed)
@@ -146,7 +167,7 @@ class KokoroEmbed(Engine):
         assert isinstance(audio, Audio)
         found = self._fitter.voice(audio, piece.options)
         fields = {"voice": found.voice, "engine": "kokoro", **found.fields, "duration_s": round(audio.duration_s, 3)}
-        told = {**fields, "encoder": models.identity(MODEL), "embedding": [round(float(value), 5) for value in found.embedding]}
+        told = {**fields, "encoder": models.identity(MODEL), "embedding": _rounded(found.embedding)}
         data = json.dumps(told).encode()
         return Result(fields, {"voice": Encoded(data, "json", hashlib.sha256(data).hexdigest())})
 

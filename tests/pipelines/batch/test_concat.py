@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from pipelines.batch import concat
 from transforms import codec, loudness
 from transforms.errors import WavemillError
 from transforms.options import AudioOptions
+from transforms.provenance import PROVENANCE
 from transforms.records import Audio
 from transforms.storage import open_input
 from transforms.store import Store
@@ -131,6 +134,34 @@ def test_rows_of_other_rates_and_channels_become_like_the_first(runner: Runner) 
     audio = read(runner.folder / "deep" / "story.wav")
     assert (audio.rate_hz, audio.channels) == (16000, 1) and audio.duration_s == pytest.approx(3 * 0.4 + 2 * 0.5, abs=0.005)
     assert all(0.25 < abs(audio.samples[0, start : start + 3200]).max() < 0.35 for start in (1600, 16000, 30400))
+
+
+def comment_of(target: Path) -> str:
+    with av.open(str(target)) as file:
+        return (file.metadata | file.streams.audio[0].metadata).get("comment", "")
+
+
+def test_what_is_made_of_cloned_speech_says_so_in_every_format_and_nothing_else_does(runner: Runner, story: Runner, tmp_path: Path) -> None:
+    tone = Audio(np.full((1, RATE_HZ), 0.1, np.float32), RATE_HZ)
+    formats = ("wav", "flac", "mp3", "ogg", "opus", "m4a", "aac")
+    for name, comment in (
+        *((f"cloned.{format}", f"{PROVENANCE}, for Ann") for format in formats),
+        ("own.wav", ""),
+        ("named.mp3", "by Ann"),
+    ):
+        options = AudioOptions.parse({"format": name.rpartition(".")[2]})
+        (tmp_path / name).write_bytes(codec.encode(tone, options, comment).data)
+    rows = [f"cloned.{format}" for format in formats] + ["own.wav", "named.mp3"]
+    runner.write([{"audio": name} for name in rows])
+    assert runner.run(operation="convert", engine="pyav").done == len(rows)
+    for name, row in zip(rows, runner.manifest(), strict=True):
+        tag = PROVENANCE if name.startswith("cloned") else ""
+        assert (json.loads(row["fields"] or "{}").get("provenance", ""), comment_of(Path(row["uri"]))) == (tag, tag), name
+    for format in formats:
+        join(runner, tmp_path / f"whole.{format}")
+        assert comment_of(tmp_path / f"whole.{format}") == PROVENANCE
+    join(story, tmp_path / "story.mp3")
+    assert comment_of(tmp_path / "story.mp3") == ""
 
 
 def test_object_storage_is_read_and_written(s3: str, tmp_path: Path) -> None:

@@ -129,6 +129,8 @@ def test_a_voice_is_found_once_and_used_by_name(joe: Path, tmp_path: Path, monke
     assert len(voice["embedding"]) == 256
     answer = CliRunner().invoke(wavemill.root, ["synthesize", "It speaks.", "--voice", voice["voice"], "-o", "a.wav", "--quiet"])
     assert answer.exit_code == 0, answer.output
+    with av.open("a.wav") as file:
+        assert "synthetic" in file.metadata["comment"]
     shown = json.loads(CliRunner().invoke(wavemill.root, ["embed", str(joe), "--quiet"]).stdout)
     assert shown == {name: voice[name] for name in shown} and "embedding" not in shown
 
