@@ -40,7 +40,9 @@ def engine_flags(row: Operation) -> list[click.Parameter]:
     """`-e`, `-O` and a flag for each option that any engine of the operation has."""
     named = ", ".join(name for name in engines(row.name) if name != TEST_DOUBLE)
     return [
-        click.Option(["-e", "--engine"], help=f"One of {named}; {row.default_engine} when unset."),
+        click.Option(
+            ["-e", "--engine"], help=f"One of {named}, or the name of a model; {row.default_engine}, or what has the language, when unset."
+        ),
         click.Option(["-O", "pairs"], type=Pair(), multiple=True, help="An option by name; the same as its flag."),
         *_option_flags(row),
     ]
