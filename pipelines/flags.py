@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import click
 
-from transforms.engine import engine_class, engines
+from transforms.engine import TEST_DOUBLE, engine_class, engines
 from transforms.errors import near
 from transforms.operations import Operation
 from transforms.options import plain_type
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 TYPES: dict[str, Any] = {"int": click.INT, "float": click.FLOAT, "str": click.STRING}
 PREFIX = "option_"
-TEST_DOUBLE = "echo"
-"""Flags of this engine alone work but are not listed."""
 
 
 class Pair(click.ParamType[tuple[str, str]]):

@@ -81,11 +81,11 @@ def check_item(engine: Engine, item: Item) -> None:
 
 
 def check_options(engine: Engine, options: Options) -> None:
-    """Refuse options that can work for no item, such as an unknown voice. Raises `bad_usage`, and errors of the system."""
+    """Refuse options that can work for no item. Raises `bad_usage` for what would blame an item, and other errors as they are."""
     try:
         check_item(engine, Item("", "", engine.operation, engine.name, options, {}))
     except WavemillError as error:
-        if error.kind in ("system", "transient"):
+        if error.kind != "item":
             raise
         raise WavemillError("bad_usage", error.detail, error.field) from None
 

@@ -1,8 +1,9 @@
-"""Which engine the commands settle on."""
+"""Which engine the commands settle on, and what they say of those that are not here."""
 
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,31 @@ def test_an_engine_that_was_named_is_told_to_lack_a_language_with_who_has_it(her
         answer = call(*command, "-e", "kokoro", "--language", "de")
         assert answer.exit_code == 2
         assert answer.stderr.startswith("wavemill: bad_usage: Kokoro") and "; piper, chatterbox have it" in answer.stderr
+
+
+NO_TORCH = pytest.mark.skipif(find_spec("torch") is not None, reason="torch is installed here")
+TEXT_ENGINES = "Other text engines: mt.engine=ctranslate2, mt.engine=openai; into en the recognizer translates by itself"
+
+
+@pytest.mark.parametrize("many", [False, True], ids=["one", "run"])
+@pytest.mark.parametrize(
+    ("operation", "flags", "says"),
+    [
+        ("translate", ("--to", "fr"), f"Apertium is not installed; on Debian: apt-get install apertium apertium-eng-spa. {TEXT_ENGINES}"),
+        ("translate", ("--to", "fr", "-O", "mt.engine=openai"), "set WAVEMILL_TEXT_URL"),
+        ("translate", ("--to", "en", "-O", "mt.engine=openai"), "mt.engine=apertium, mt.engine=ctranslate2; into en"),
+        ("translate", ("--to", "en", "-O", "tts.engine=cosyvoice2"), "there are kokoro, kokoro-torch, piper"),
+        ("convert-voice", ("--voice", "af_bella", "-O", "tts.engine=cosyvoice2"), "there are kokoro, kokoro-torch, piper"),
+        ("transcribe", ("--model", "enormous"), "no model 'whisper-enormous'"),
+        pytest.param("clone", ("--method", "fitted"), "or --method mix", marks=NO_TORCH),
+    ],
+)
+def test_what_is_not_on_this_machine_is_unavailable_and_not_a_wrong_command(
+    operation: str, flags: tuple[str, ...], says: str, many: bool, here: Path
+) -> None:
+    one = ("Hallo.", "--reference", "es.wav") if operation == "clone" else ("es.wav",)
+    command = ("run", operation, "rows.jsonl", "-o", "out") if many else (operation, *one)
+    answer = call(*command, *flags)
+    assert answer.exit_code == 2
+    assert answer.stderr.startswith("wavemill: model_unavailable: ") and says in answer.stderr
+    assert not (here / "out/manifest.parquet").exists() and len(answer.stderr.splitlines()) == 1
