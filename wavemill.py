@@ -123,7 +123,8 @@ def run(spec: PipelineSpec | Mapping[str, Any], settings: Settings | None = None
     from transforms.command_line import new_settings
 
     whole = spec if isinstance(spec, PipelineSpec) else PipelineSpec.parse(dict(spec))
-    return runs.run(whole, settings or new_settings(), runs.SilentProgress(), Control())
+    settings = settings or new_settings()
+    return runs.run(whole.settled(settings)[0], settings, runs.SilentProgress(), Control())
 
 
 def synthesize(text: str, engine: str = "", settings: Settings | None = None, **options: Any) -> Encoded:
@@ -159,9 +160,11 @@ def transcribe(path: str | Path, engine: str = "", settings: Settings | None = N
 
 def _one(name: str, engine: str, values: dict[str, Any], inputs: dict[str, Input], settings: Settings | None) -> Result:
     from pipelines.one import run_one
+    from transforms.choosing import settle
     from transforms.command_line import new_settings
 
-    return run_one(name, engine or OPERATIONS[name].default_engine, values, inputs, settings or new_settings())
+    chosen = settle(name, engine, values)
+    return run_one(name, chosen.engine, chosen.options, inputs, settings or new_settings())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_
 
 import click
 
-from transforms.engine import engine_class, engines
+from transforms.engine import TEST_DOUBLE, engine_class, engines
 from transforms.errors import near
 from transforms.operations import Operation
 from transforms.options import plain_type
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 TYPES: dict[str, Any] = {"int": click.INT, "float": click.FLOAT, "str": click.STRING}
 PREFIX = "option_"
-TEST_DOUBLE = "echo"
-"""Flags of this engine alone work but are not listed."""
 
 
 class Pair(click.ParamType[tuple[str, str]]):
@@ -40,7 +38,9 @@ def engine_flags(row: Operation) -> list[click.Parameter]:
     """`-e`, `-O` and a flag for each option that any engine of the operation has."""
     named = ", ".join(name for name in engines(row.name) if name != TEST_DOUBLE)
     return [
-        click.Option(["-e", "--engine"], help=f"One of {named}; {row.default_engine} when unset."),
+        click.Option(
+            ["-e", "--engine"], help=f"One of {named}, or the name of a model; {row.default_engine}, or what has the language, when unset."
+        ),
         click.Option(["-O", "pairs"], type=Pair(), multiple=True, help="An option by name; the same as its flag."),
         *_option_flags(row),
     ]

@@ -61,10 +61,12 @@ def command(name: str) -> click.Command:
 
 
 def _act(row: Operation, params: dict[str, Any]) -> None:
+    from transforms.choosing import settle
     from transforms.engine import engine_class
 
-    engine = params["engine"] or row.default_engine
-    values = flags.collect_options(row, params)
+    engine, values, why = settle(row.name, params["engine"] or "", flags.collect_options(row, params))
+    if why and not params["quiet"]:
+        say(f"wavemill: {why}")
     settings = new_settings(**run_flags.collect_place(params))
     with temporary_folder() as folder:
         names, inputs = given.read_inputs(row, params, str(folder))

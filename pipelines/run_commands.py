@@ -87,9 +87,9 @@ def run_command(name: str) -> click.Command:
     row = operation(name)
 
     def act(**params: Any) -> None:
-        spec = run_flags.read_spec(name, params)
-        spec.parse_options(spec.new_engine())
         settings = new_settings(**run_flags.collect_place(params))
+        spec = run_flags.read_spec(name, params, settings)
+        spec.parse_options(spec.new_engine())
 
         def work(progress: Any, control: Control) -> Summary:
             from pipelines.batch import run
@@ -121,8 +121,8 @@ def plan_command(name: str) -> click.Command:
         from pipelines.batch import drain, plan, summary
         from transforms.store import Store
 
-        spec = run_flags.read_spec(name, params)
         settings = new_settings(**run_flags.collect_place(params))
+        spec = run_flags.read_spec(name, params, settings)
         with temporary_folder() as folder:
             if spec.drains:
                 made = drain.preview(spec, settings, folder, params["probe"])

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipelines.flags import Pair, collect_options
+from transforms.command_line import say
 from transforms.operations import operation
 
 if TYPE_CHECKING:
     from pipelines.spec import PipelineSpec
+    from transforms.settings import Settings
 
 
 def place_flags() -> list[click.Parameter]:
@@ -93,8 +95,8 @@ SPEC_FIELDS = (
 )
 
 
-def read_spec(name: str, params: dict[str, Any]) -> PipelineSpec:
-    """The spec of the line, over that of the file it names. Raises `UsageError` and `bad_usage`."""
+def read_spec(name: str, params: dict[str, Any], settings: Settings) -> PipelineSpec:
+    """The spec of the line, over that of the file it names, with its engine settled. Raises `UsageError`, `bad_usage`, `model_unavailable`."""
     from pipelines.spec import PipelineSpec
 
     values = {field: params[field] for field in SPEC_FIELDS if params[field] is not None}
@@ -106,4 +108,7 @@ def read_spec(name: str, params: dict[str, Any]) -> PipelineSpec:
         for field, shown in (("source", "SOURCE"), ("out", "-o OUT")):
             if field not in values:
                 raise click.UsageError(f"{shown} is missing")
-    return PipelineSpec.parse(values, params["spec"])
+    spec, why = PipelineSpec.parse(values, params["spec"]).settled(settings)
+    if why and not params["quiet"]:
+        say(f"wavemill: {why}")
+    return spec

@@ -8,11 +8,13 @@ from typing import Any, Literal, Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from transforms.choosing import settle
 from transforms.engine import Engine, engine_class
 from transforms.errors import WavemillError, near
 from transforms.operations import Operation, operation
 from transforms.options import Options
 from transforms.records import KAFKA
+from transforms.settings import Settings
 
 
 class PipelineSpec(BaseModel):
@@ -85,6 +87,22 @@ class PipelineSpec(BaseModel):
     @property
     def engine_name(self) -> str:
         return self.engine or self.row.default_engine
+
+    def settled(self, settings: Settings) -> tuple[Self, str]:
+        """The spec with the engine that it means, and for people why, where that is neither the default nor the one it names.
+
+        Raises as `transforms.choosing.settle`.
+        """
+
+        def held() -> str:
+            from pipelines.batch import plan
+
+            return plan.engine_of(self, settings)
+
+        choice = settle(self.row.name, self.engine, self.options, held)
+        if choice.engine == self.engine_name:
+            return self, ""
+        return self.model_copy(update={"engine": choice.engine, "options": choice.options}), choice.why
 
     def new_engine(self) -> Engine:
         """The engine, not loaded. Raises `bad_usage` for an unknown operation, `model_unavailable` for an engine."""

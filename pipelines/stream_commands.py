@@ -103,16 +103,20 @@ def stream_command(name: str) -> click.Command:
     def act(**params: Any) -> None:
         from pipelines.stream.spec import StreamSpec
         from pipelines.supervised import Control
+        from transforms.choosing import settle
         from transforms.settings import KafkaAccess
         from transforms.steps import check_options
 
         settings = new_settings(**run_flags.collect_place(params))
         if settings.runner != "local":
             _require_job(params)
+        chosen, given, why = settle(row.name, params["engine"] or "", flags.collect_options(row, params))
+        if why:
+            say(f"wavemill: {why}")
         spec = StreamSpec(
             operation=row.name,
-            engine=params["engine"] or row.default_engine,
-            options=flags.collect_options(row, params),
+            engine=chosen,
+            options=given,
             input=params["input"],
             output=params["output"],
             failures=params["failures"],

@@ -137,7 +137,7 @@ class Chain(Engine):
 
     def check_stage(self, stage: Stage, item: Item) -> None:
         """Refuse options with which the stage can work for no item."""
-        stage.engine.check(Item(item.key, item.id, stage.operation, stage.engine.name, stage.options, {}))
+        steps.check_item(stage.engine, Item(item.key, item.id, stage.operation, stage.engine.name, stage.options, {}))
 
     def load(self, place: Place) -> None:
         self._place, self._lock, self._alone = place, threading.Lock(), threading.Lock()

@@ -84,6 +84,8 @@ ENGINES: dict[str, dict[str, str]] = {
         "echo": "transforms.engines.echo:EchoCompletion",
     },
 }
+TEST_DOUBLE = "echo"
+"""The engine that no user is told of."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,12 +68,24 @@ def each(works: Iterable[Work | Failure], act: Callable[[Work], Any], pool: Exec
     return list(pool.map(one, works)) if pool else [one(work) for work in works]
 
 
-def check_options(engine: Engine, options: Options) -> None:
-    """Refuse options that can work for no item, such as an unknown voice. Raises `bad_usage`, and errors of the system."""
+def check_item(engine: Engine, item: Item) -> None:
+    """As `engine.check`; where the engine lacks the language it is told which others have it."""
     try:
-        engine.check(Item("", "", engine.operation, engine.name, options, {}))
+        engine.check(item)
     except WavemillError as error:
-        if error.kind in ("system", "transient"):
+        if error.code != "unsupported_language":
+            raise
+        from transforms.choosing import elsewhere
+
+        raise WavemillError(error.code, error.detail + elsewhere(engine, item.options), error.field) from None
+
+
+def check_options(engine: Engine, options: Options) -> None:
+    """Refuse options that can work for no item. Raises `bad_usage` for what would blame an item, and other errors as they are."""
+    try:
+        check_item(engine, Item("", "", engine.operation, engine.name, options, {}))
+    except WavemillError as error:
+        if error.kind != "item":
             raise
         raise WavemillError("bad_usage", error.detail, error.field) from None
 
@@ -83,7 +95,7 @@ def check(works: Flow, operation: Operation, engine: Engine, settings: Settings)
     texts = [name for name, kind in operation.inputs.items() if kind == "text"]
 
     def act(work: Work) -> None:
-        engine.check(work.item)
+        check_item(engine, work.item)
         for name in texts:
             given = work.item.inputs.get(name)
             if given and given.kind == "text" and len(given.value) > settings.max_chars:

@@ -15,6 +15,7 @@ from pipelines.spec import PipelineSpec
 from sinks import parts
 from transforms import sql, steps
 from transforms.errors import WavemillError
+from transforms.records import KAFKA
 from transforms.settings import Settings
 from transforms.store import Store
 
@@ -53,11 +54,27 @@ def read_stored(store: Store, name: str = PLAN) -> dict[str, Any] | None:
 
 def require_stored(store: Store) -> dict[str, Any]:
     """The stored plan. Raises `bad_usage` where no run ever was."""
-    stored = read_stored(store) or _first_shard(store)
+    stored = _any_stored(store)
     if stored is None:
         why = "its ranges are, under ranges/" if store.exists(ranges.ROOT) else f"there is no {PLAN}"
         raise WavemillError("bad_usage", f"{store.url} is no OUT of wavemill: {why}", "out")
     return stored
+
+
+def engine_of(spec: PipelineSpec, settings: Settings) -> str:
+    """The engine that a spec's OUT was begun with, or nothing."""
+    root = spec.work or spec.out
+    if root.startswith(KAFKA):
+        return ""
+    store = Store(root, settings.storage_patience_s)
+    if spec.drains and (left := ranges.last(store)):
+        store = Store(store.path(left.folder), settings.storage_patience_s)
+    stored = read_stored(store, plan_name(spec.shard)) or _any_stored(store)
+    return str(stored["engine"]) if stored and stored["spec"]["operation"] == spec.row.name else ""
+
+
+def _any_stored(store: Store) -> dict[str, Any] | None:
+    return read_stored(store) or _first_shard(store)
 
 
 def _first_shard(store: Store) -> dict[str, Any] | None:
@@ -74,7 +91,7 @@ def make(spec: PipelineSpec, settings: Settings, store: Store, scratch: Path, dr
     options = spec.parse_options(engine)
     steps.check_options(engine, options)
     stored = read_stored(store, plan_name(spec.shard))
-    before = stored or read_stored(store) or _first_shard(store)
+    before = stored or _any_stored(store)
     if before and before["spec"]["operation"] != spec.operation:
         raise WavemillError("bad_usage", f"{store.url} is an OUT of {before['spec']['operation']}, not of {spec.operation}", "out")
     with snapshots.connect(scratch) as con:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from pipelines.spec import PipelineSpec
 from sources.open import open_source
-from transforms import identity, sql, storage
+from transforms import identity, sql, steps, storage
 from transforms.engine import Engine
 from transforms.errors import WavemillError, near
 from transforms.operations import AUDIO_ALIASES, Operation
@@ -189,7 +189,7 @@ def _resolve_options(con: duckdb.DuckDBPyConnection, spec: PipelineSpec, engine:
         entry: dict[str, str | None] = {"raw": raw}
         try:
             options = engine.Options.parse(spec.options, given)
-            engine.check(Item("", "", spec.row.name, engine.name, options, {}))
+            steps.check_item(engine, Item("", "", spec.row.name, engine.name, options, {}))
             entry |= {"prefix": identity.prefix(engine, options), "options": options.canonical()}
             snapshot.models.update(engine.models(options))
         except WavemillError as error:

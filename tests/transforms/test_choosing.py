@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from transforms import engine as engine_table
-from transforms.choosing import choose_model
+from transforms.choosing import choose_model, settle
+from transforms.engines.cascade import ConvertVoice
+from transforms.engines.chatterbox_voice import ChatterboxConvert
+from transforms.engines.kokoro import Kokoro
 from transforms.errors import WavemillError
 from transforms.operations import OPERATIONS
 
@@ -29,6 +34,8 @@ ELSEWHERE = "bark cosyvoice2 dia glm-tts gpt-sovits indextts2 knn-vc openvoice o
         ("separate", "demucs", "demucs"),
         ("separate", "htdemucs_6s", "demucs"),
         ("convert-voice", "cascade", "cascade"),
+        ("convert-voice", "chatterbox-vc", "chatterbox"),
+        ("clone", "chatterbox-vc", None),
         ("synthesize", "large-v3", None),
         ("separate", "whisper", None),
     ],
@@ -91,9 +98,58 @@ def test_the_default_is_asked_first_wherever_it_stands_in_the_table(monkeypatch:
 def test_a_language_that_no_engine_has_is_refused_with_those_there_are() -> None:
     with pytest.raises(WavemillError, match="de, el, en, es") as caught:
         choose_model("synthesize", language="tlh")
-    assert (caught.value.code, caught.value.field) == ("unsupported_language", "language")
+    assert (caught.value.code, caught.value.field) == ("model_unavailable", "language")
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_without_a_name_and_a_language_the_default_is_taken(operation: str) -> None:
     assert choose_model(operation) == choose_model(operation, "", "") == OPERATIONS[operation].default_engine
+
+
+@pytest.mark.parametrize(
+    ("operation", "name", "options"),
+    [
+        ("transcribe", "whisper", {}),
+        ("transcribe", "large-v3", {"model": "large-v3"}),
+        ("transcribe", "whisper-tiny.en", {"model": "tiny.en"}),
+        ("synthesize", "kokoro-fp32", {"model": "fp32"}),
+        ("clone", "chatterbox-turbo", {"model": "turbo"}),
+        ("separate", "htdemucs", {}),
+        ("separate", "htdemucs_6s", {"stems": 6}),
+        ("enhance", "deepfilternet3", {}),
+    ],
+)
+def test_the_name_of_a_model_is_also_the_option_that_means_it(operation: str, name: str, options: dict[str, Any]) -> None:
+    choice = settle(operation, name, {"seed": 3})
+    assert choice.options == {"seed": 3, **options}
+    assert name in choice.why and choice.engine in choice.why
+
+
+def test_an_option_may_say_the_same_model_as_the_name_and_no_other() -> None:
+    assert settle("transcribe", "large-v3", {"model": "large-v3"}).options == {"model": "large-v3"}
+    with pytest.raises(WavemillError, match="large-v3, not base") as caught:
+        settle("transcribe", "large-v3", {"model": "base"})
+    assert (caught.value.code, caught.value.field) == ("bad_usage", "model")
+
+
+@pytest.mark.parametrize("language", [*Kokoro.languages, "en", "EN_us", "pt", "zh-TW", "auto", "", None])
+def test_what_the_default_engine_speaks_stays_with_it_and_nothing_is_said(language: str | None) -> None:
+    given = {"language": language, "speed": "1.10"}
+    assert settle("synthesize", "", given, lambda: "piper") == ("kokoro", given, "")
+
+
+def test_an_engine_that_is_named_stays_whatever_the_language_is() -> None:
+    assert settle("synthesize", "kokoro", {"language": "de"}) == ("kokoro", {"language": "de"}, "")
+
+
+def test_a_default_engine_that_does_not_say_what_it_speaks_is_not_given_up_for_one_that_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ChatterboxConvert, "languages", ("fr",))
+    assert not ConvertVoice.languages
+    assert settle("convert_voice", "", {"language": "fr"}).engine == "cascade"
+
+
+@pytest.mark.parametrize(("held", "engine"), [("", "piper"), ("chatterbox", "chatterbox"), ("kokoro", "piper"), ("gone", "piper")])
+def test_what_was_begun_stays_with_its_engine_where_that_has_the_language(held: str, engine: str) -> None:
+    choice = settle("synthesize", "", {"language": "de"}, lambda: held)
+    assert choice.engine == engine
+    assert f"kokoro has no de; the engine {engine} has it" in choice.why

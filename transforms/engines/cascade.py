@@ -8,7 +8,7 @@ from typing import Any
 
 from transforms import convert_voice, restyle, revoice, steps, translate, voices
 from transforms.chain import Chain, Stage, stage
-from transforms.engine import Place
+from transforms.engine import TEST_DOUBLE, Place, engines
 from transforms.engines.kokoro_voice import Fitter, Fitting, found_by, how, models_for
 from transforms.errors import WavemillError
 from transforms.languages import same_language
@@ -203,7 +203,9 @@ class Translate(ByKokoro):
         try:
             super().check_stage(stage, item)
         except WavemillError as error:
-            undecided = stage.operation == "translate_text" and source is None and error.code != "model_unavailable"
+            if stage.operation == "translate_text" and error.code == "model_unavailable":
+                raise WavemillError(error.code, error.detail + _other_ways(stage), error.field) from None
+            undecided = stage.operation == "translate_text" and source is None
             if not undecided:  # which language it is from is heard later
                 raise
 
@@ -225,6 +227,12 @@ class Translate(ByKokoro):
 def by_text(options: translate.Options) -> bool:
     """Whether a text engine translates, and not the recognizer."""
     return bool(options.mt) or not same_language(options.to, "en")
+
+
+def _other_ways(stage: Stage) -> str:
+    """What to do where a text engine is not here."""
+    others = [f"mt.engine={name}" for name in engines(stage.operation) if name not in (stage.engine.name, TEST_DOUBLE)]
+    return f". Other text engines: {', '.join(others)}; into en the recognizer translates by itself, without any"
 
 
 def moves_pitch(stage: Stage) -> bool:
