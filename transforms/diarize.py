@@ -22,6 +22,8 @@ APART = 0.33
 """Cosine distance, on average over all pairs of windows, from which two clusters are two speakers."""
 FEWEST_S = 1.5
 """A cluster that holds less speech than this is no speaker but a bad window."""
+SAME = 0.5
+"""Cosine distance from which speakers of two pieces, told apart by sherpa-onnx, are two: its own for clusters of one piece."""
 AT_ONCE = 2000
 """Windows clustered together; of more, clusters of clusters are made, for the distances grow with the square."""
 TICK_S = 0.1
@@ -72,6 +74,33 @@ def turns(windows: Sequence[Window], spans_s: Sequence[tuple[float, float]], spe
         labels = _without_strays(looks, labels)
     centres = _centres(looks, labels)
     return _in_order_of_appearance(_spoken(windows, looks @ centres.T, spans_s))
+
+
+def joined(pieces: Sequence[tuple[Sequence[Turn], Sequence[np.ndarray]]], speakers: int | None = None) -> list[Turn]:
+    """Turns of pieces that counted their speakers each for itself, by speakers of the whole.
+
+    A piece is its turns and the voices of its speakers 0, 1, ...: embeddings by one model. Who was told apart in a piece stays so
+    unless fewer `speakers` are asked for; the turns of a single piece are taken as they are.
+    """
+    voices = [voice for _, own in pieces for voice in own]
+    owners = np.array([index for index, (_, own) in enumerate(pieces) for _ in own])
+    labels = _matched(np.stack(voices), owners, speakers) if len(set(owners)) > 1 else np.arange(len(voices))
+    firsts = np.cumsum([0, *(len(own) for _, own in pieces)])
+    told = (
+        turn._replace(speaker=int(labels[first + turn.speaker])) for first, (own, _) in zip(firsts, pieces, strict=False) for turn in own
+    )
+    return _in_order_of_appearance(iter(sorted(told)))
+
+
+def _matched(voices: np.ndarray, owners: np.ndarray, speakers: int | None) -> np.ndarray:
+    """A label for each voice; by complete linkage, as sherpa-onnx clusters, with voices of one piece further apart than any others."""
+    from scipy.cluster.hierarchy import fcluster, linkage
+    from scipy.spatial.distance import squareform
+
+    voices = voices / np.maximum(np.linalg.norm(voices, axis=1, keepdims=True), 1e-9)
+    apart = np.maximum(1 - voices @ voices.T, 0) + 2.0 * (owners[:, None] == owners)
+    tree = linkage(squareform(apart, checks=False), "complete")
+    return np.asarray(fcluster(tree, SAME, "distance") if speakers is None else fcluster(tree, speakers, "maxclust"))
 
 
 def _widened(spans_s: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -145,7 +174,7 @@ def _in_order_of_appearance(spoken: Iterator[Turn]) -> list[Turn]:
     for turn in spoken:
         turn = turn._replace(speaker=order.setdefault(turn.speaker, len(order)))
         if found and found[-1].speaker == turn.speaker and turn.start - found[-1].end < TICK_S / 2:
-            found[-1] = found[-1]._replace(end=turn.end)
+            found[-1] = found[-1]._replace(end=max(found[-1].end, turn.end))
         else:
             found.append(turn)
     return found

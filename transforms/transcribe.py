@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -14,6 +14,9 @@ from transforms.engine import Engine
 from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions, split_commas
 from transforms.records import Audio, Encoded, Item, Piece, Result
+
+if TYPE_CHECKING:
+    from transforms.diarize import Turn
 
 VERSION = 1
 
@@ -44,15 +47,17 @@ def split(item: Item, inputs: Mapping[str, str | Audio], engine: Engine) -> list
     assert isinstance(audio, Audio)
     if not audio.frames:
         raise WavemillError("audio_empty", "the audio holds no samples", "audio")
-    cuts = [0, audio.frames]
+    options, cuts = item.options, [0, audio.frames]
     if 0 < engine.max_s < audio.duration_s:
         from transforms.vad import cut_points
 
         cuts[1:1] = cut_points(audio, engine.max_s)
+        if getattr(options, "speakers", None):
+            options = options.model_copy(update={"speakers": None})  # that many speak in the whole: in a piece it may be fewer
     return [
         Piece(
             {**inputs, "audio": Audio(audio.samples[:, start:end], audio.rate_hz)},
-            item.options,
+            options,
             seed(item.key, index),
             start_s=start / audio.rate_hz,
         )
@@ -103,14 +108,27 @@ def _diarized(
         return segments, {"diarization_error": errors[0]}
     from transforms import diarize
 
-    windows = [w._replace(start=w.start + p.start_s, end=w.end + p.start_s) for p, f in zip(pieces, told, strict=True) for w in f["voices"]]
-    speech = [(a + p.start_s, b + p.start_s) for p, f in zip(pieces, told, strict=True) for a, b in f["speech"]]
     try:
-        found = diarize.turns(windows, speech, options.speakers)
+        found = _turns(pieces, told, options)
         labelled = diarize.label(segments, found) if found else segments
     except Exception as error:  # a clustering may fail in any way, and the transcript stands
         return segments, {"diarization_error": f"{type(error).__name__}: {error}"[:300]}
     return labelled, {"speakers": len({turn.speaker for turn in found})}
+
+
+def _turns(pieces: Sequence[Piece], told: Sequence[Mapping[str, Any]], options: Any) -> Sequence[Turn]:
+    """Who spoke when, in seconds from the start of the audio: joined turns where pieces have them, else found over the windows of all."""
+    from transforms import diarize
+
+    if told and all("turns" in fields for fields in told):
+        heard = [
+            ([t._replace(start=t.start + p.start_s, end=t.end + p.start_s) for t in f["turns"]], f["speakers"])
+            for p, f in zip(pieces, told, strict=True)
+        ]
+        return diarize.joined(heard, options.speakers)
+    windows = [w._replace(start=w.start + p.start_s, end=w.end + p.start_s) for p, f in zip(pieces, told, strict=True) for w in f["voices"]]
+    speech = [(a + p.start_s, b + p.start_s) for p, f in zip(pieces, told, strict=True) for a, b in f["speech"]]
+    return diarize.turns(windows, speech, options.speakers)
 
 
 def _language(told: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ from pipelines.one import run_items
 from transforms import codec, diarize, speakers, torch_file, transcribe
 from transforms.diarize import Turn, Window
 from transforms.engine import Place, engine_class
+from transforms.engines import diarizing
 from transforms.errors import WavemillError
 from transforms.options import AudioOptions
 from transforms.pull import pull
@@ -68,6 +69,45 @@ def test_many_windows_are_clustered_in_parts_with_the_same_result(monkeypatch: p
     whole = diarize.turns(windows, spans)
     monkeypatch.setattr(diarize, "AT_ONCE", 20)
     assert diarize.turns(windows, spans) == whole
+
+
+@given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), min_size=1, max_size=5))
+def test_speakers_whom_each_piece_counts_for_itself_are_counted_over_all_pieces(orders: list[list[int]]) -> None:
+    rng, pieces, truth = np.random.default_rng(0), [], []
+    for index, order in enumerate(orders):
+        own = list(dict.fromkeys(order))[::-1]
+        turns = [Turn(100.0 * index + 4 * at, 100.0 * index + 4 * at + 3, own.index(number)) for at, number in enumerate(order)]
+        pieces.append((turns, [7 * voice(number, 0.3, rng) for number in own]))
+        truth += order
+    found, names = diarize.joined(pieces), dict[int, int]()
+    assert [turn.speaker for turn in found] == [names.setdefault(number, len(names)) for number in truth]
+    assert [turn.start for turn in found] == [turn.start for turns, _ in pieces for turn in turns]
+
+
+def test_speakers_of_one_piece_stay_apart_though_their_voices_are_alike_unless_fewer_are_asked_for() -> None:
+    alike = [voice(0, 0.1, np.random.default_rng(seed)) for seed in range(3)]
+    pieces = [([Turn(0, 3, 0), Turn(4, 7, 1)], alike[:2]), ([Turn(8, 11, 0)], alike[2:])]
+    assert {turn.speaker for turn in diarize.joined(pieces)} == {0, 1}
+    assert {turn.speaker for turn in diarize.joined(pieces, 1)} == {0}
+    strangers = [voice(number, 0.1, np.random.default_rng(number)) for number in range(4)]
+    pieces = [([Turn(0, 3, 0), Turn(4, 7, 1), Turn(8, 11, 2)], strangers[:3]), ([Turn(12, 15, 0), Turn(16, 19, 1)], strangers[2:])]
+    assert [turn.speaker for turn in diarize.joined(pieces)] == [0, 1, 2, 2, 3]
+    assert len({turn.speaker for turn in diarize.joined(pieces, 2)}) == 2
+
+
+def test_the_turns_of_a_single_piece_are_as_they_were_told_and_none_is_none() -> None:
+    alike = [np.ones(4), np.ones(4)]
+    turns = [Turn(0, 4, 1), Turn(3, 5, 0)]
+    assert diarize.joined([(turns, alike)], 1) == [Turn(0, 4, 0), Turn(3, 5, 1)]
+    assert diarize.joined([([], []), ([], [])]) == []
+    assert diarize.joined([([], []), (turns, alike)]) == [Turn(0, 4, 0), Turn(3, 5, 1)]
+
+
+@pytest.mark.extra("sherpa")
+def test_speakers_of_two_pieces_are_matched_at_the_distance_by_which_sherpa_clusters_one() -> None:
+    import sherpa_onnx
+
+    assert sherpa_onnx.FastClusteringConfig().threshold == diarize.SAME
 
 
 def test_silence_has_no_turns() -> None:
@@ -155,15 +195,18 @@ def test_real_voices_in_turns_are_told_apart_in_the_transcript(
     assert b"SPEAKER_00: " in outcome.outputs["srt"].data
 
 
-def test_the_transcript_stands_when_its_voices_cannot_be_told_apart(clips: dict[tuple[str, int], np.ndarray]) -> None:
-    class Deaf(engine_class("transcribe", "faster-whisper")):  # type: ignore[misc]
-        def _speakers(self) -> Any:
+def test_the_transcript_stands_when_its_voices_cannot_be_told_apart(
+    clips: dict[tuple[str, int], np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Deaf(diarizing.Diarizer):
+        def _encoder(self) -> Any:
             raise RuntimeError("no ears")
 
-    options = Deaf.Options.parse({"model": "tiny.en", "diarize": True})
-    for model in Deaf().models(options):
+    monkeypatch.setattr(diarizing, "Diarizer", Deaf)
+    engine: Any = engine_class("transcribe", "faster-whisper")()
+    options = engine.Options.parse({"model": "tiny.en", "diarize": True})
+    for model in engine.models(options):
         pull(model, Settings())
-    engine = Deaf()
     engine.load(Place("cpu", 1, Settings().models_dir))
     samples = clips["en_US-joe-medium", 0]
     (outcome,) = engine.run([Piece({"audio": Audio(samples[None], RATE_HZ)}, options, 0)])

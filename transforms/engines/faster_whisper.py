@@ -8,18 +8,18 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from transforms import models, transcribe
+from transforms import models
 from transforms.engine import Engine, Place
+from transforms.engines import diarizing
 from transforms.errors import WavemillError, near
 from transforms.options import Options as BaseOptions
-from transforms.records import Audio, Failure, Item, Outcome, Piece, Result
+from transforms.records import Audio, Item, Outcome, Piece
 
 LANGUAGES = (
     "af am ar as az ba be bg bn bo br bs ca cs cy da de el en es et eu fa fi fo fr gl gu ha haw he hi hr ht hu hy id is it ja"
     " jw ka kk km kn ko la lb ln lo lt lv mg mi mk ml mn mr ms mt my ne nl nn no oc pa pl ps pt ro ru sa sd si sk sl sn so sq"
     " sr su sv sw ta te tg th tk tl tr tt uk ur uz vi yi yo yue zh"
 )
-SPEAKER_ENCODER = "speaker-encoder"
 NO_TRANSLATION = ("large-v3-turbo",)
 """Models of all languages that were not taught to translate."""
 
@@ -40,7 +40,7 @@ class FasterWhisper(Engine):
     max_tokens = 448
     """Longest decode of a window, its prompt included."""
 
-    class Options(transcribe.Options):
+    class Options(diarizing.Options):
         model: str = Field("base", description="tiny, base, small, medium, large-v3, ...: see `wavemill models list`")
         vad: bool = Field(True, description="listen only where there is speech; false for singing: slower, and not checked")
         initial_prompt: str | None = Field(None, description="text to set style and spelling, as if it had been said before")
@@ -48,8 +48,6 @@ class FasterWhisper(Engine):
         beam_size: int = Field(5, ge=1, le=20, description="hypotheses kept while decoding; 1 is a quarter faster")
         temperature: float = Field(0.0, ge=0, le=1, description="0 is reproducible; above, words are drawn and runs differ")
         batch_size: int = Field(4, ge=1, le=64, description="windows of 30 s decoded together")
-        diarize: bool = Field(False, description="say who speaks: segments get a speaker, SPEAKER_00 the first that is heard")
-        speakers: int | None = Field(None, ge=1, le=20, description="how many speak, for diarize; found out when unset")
         compute_type: Literal["auto", "int8", "int8_float16", "float16", "float32"] = Field(
             "auto", description="arithmetic; when auto, int8 on a CPU and float16 on a GPU"
         )
@@ -57,12 +55,16 @@ class FasterWhisper(Engine):
     def __init__(self) -> None:
         self._place = Place()
         self._loaded: dict[tuple[str, str], Any] = {}
-        self._encoder: Any = None
+        self._diarizer = diarizing.Diarizer(self._place)
         self._lock = threading.Lock()
 
     def models(self, options: BaseOptions) -> tuple[str, ...]:
         assert isinstance(options, self.Options)
-        return (f"whisper-{options.model}", *((SPEAKER_ENCODER,) if options.diarize else ()))
+        return (f"whisper-{options.model}", *diarizing.models_for(options))
+
+    def weights(self, options: BaseOptions) -> str:
+        assert isinstance(options, self.Options)
+        return "+".join([models.identity(f"whisper-{options.model}"), *diarizing.identity(options)])
 
     def check(self, item: Item) -> None:
         options = item.options
@@ -75,6 +77,7 @@ class FasterWhisper(Engine):
         if options.task == "translate" and (row.languages != ("*",) or options.model in NO_TRANSLATION):
             detail = f"whisper {options.model} does not translate; base, small, medium and large-v3 do"
             raise WavemillError("bad_option", detail, "task")
+        diarizing.check(options)
 
     def load(self, place: Place) -> None:
         import logging
@@ -84,11 +87,11 @@ class FasterWhisper(Engine):
         except ImportError as error:
             raise WavemillError("engine_unloadable", f"faster-whisper: {error}") from error
         logging.getLogger("faster_whisper").setLevel(logging.WARNING)
-        self._place = place
+        self._place, self._diarizer = place, diarizing.Diarizer(place)
 
     def close(self) -> None:
         self._loaded.clear()
-        self._encoder = None
+        self._diarizer.close()
 
     def _model(self, options: Any) -> Any:
         from transforms.engines.whisper_model import WhisperModel
@@ -110,31 +113,6 @@ class FasterWhisper(Engine):
         for options, indexes in alike.items():
             audios = [audio for index in indexes if isinstance(audio := pieces[index].inputs["audio"], Audio)]
             results = Hearing(self._model(options), options, audios).results()
-            if options.diarize:
-                results = [self._tell_apart(result, audio) for result, audio in zip(results, audios, strict=True)]
-            outcomes |= zip(indexes, results, strict=True)
+            told = [self._diarizer.tell(result, audio, options) for result, audio in zip(results, audios, strict=True)]
+            outcomes |= zip(indexes, told, strict=True)
         return [outcomes[index] for index in range(len(pieces))]
-
-    def _tell_apart(self, heard: Outcome, audio: Audio) -> Outcome:
-        """The result with the voices of its speech; when they cannot be had, with the reason, for the transcript stands."""
-        from transforms import diarize, vad
-
-        if isinstance(heard, Failure):
-            return heard
-        try:
-            speech = heard.fields["speech"] or [(a / audio.rate_hz, b / audio.rate_hz) for a, b in vad.find_speech(audio)]
-            spans = [(round(a * audio.rate_hz), round(b * audio.rate_hz)) for a, b in speech]
-            more: dict[str, Any] = {"speech": speech, "voices": diarize.listen(self._speakers(), audio, spans)}
-        except WavemillError:
-            raise
-        except Exception as error:  # a library may raise anything
-            more = {"diarization_error": f"{type(error).__name__}: {error}"[:300]}
-        return Result({**heard.fields, **more})
-
-    def _speakers(self) -> Any:
-        with self._lock:
-            if self._encoder is None:
-                from transforms.speakers import SpeakerEncoder
-
-                self._encoder = SpeakerEncoder(self._place)
-            return self._encoder

@@ -10,10 +10,11 @@ from typing import Any
 
 from pydantic import Field
 
-from transforms import transcribe
-from transforms.engines import sherpa_models
+from transforms.engine import Place
+from transforms.engines import diarizing, sherpa_models
 from transforms.engines.sherpa import Sherpa
 from transforms.errors import WavemillError
+from transforms.options import Options as BaseOptions
 from transforms.records import Audio, Item, Outcome, Piece, Result
 
 LONGEST_S = 28.0
@@ -27,9 +28,23 @@ class SherpaTranscript(Sherpa):
     max_s = 600.0
     cost_s = 0.1
 
-    class Options(transcribe.Options):
+    class Options(diarizing.Options):
         model_dir: str = Field("", description="folder of the model, on every machine that runs this")
-        kind: str = Field("sensevoice", description="sensevoice, paraformer or whisper")
+        kind: str = Field("sensevoice", description=f"what the model is: {sherpa_models.kinds('transcribe')}")
+
+    def models(self, options: BaseOptions) -> tuple[str, ...]:
+        return diarizing.models_for(options)
+
+    def weights(self, options: BaseOptions) -> str:
+        return "+".join([super().weights(options), *diarizing.identity(options)])
+
+    def load(self, place: Place) -> None:
+        super().load(place)
+        self._diarizer = diarizing.Diarizer(place)
+
+    def close(self) -> None:
+        super().close()
+        self._diarizer.close()
 
     def check(self, item: Item) -> None:
         options = item.options
@@ -40,15 +55,19 @@ class SherpaTranscript(Sherpa):
         if options.task == "translate" and kind.family != "whisper":
             raise WavemillError("bad_option", f"task: {options.kind} does not translate; whisper does", "task")
         sherpa_models.find(kind, options.model_dir)
+        diarizing.check(options)
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
-        return [self._hear(piece.inputs["audio"], piece.options) for piece in pieces]
+        return [self._outcome(piece.inputs["audio"], piece.options) for piece in pieces]
 
-    def _hear(self, audio: Any, options: Any) -> Outcome:
+    def _outcome(self, audio: Any, options: Any) -> Outcome:
+        assert isinstance(audio, Audio)
+        return self._diarizer.tell(self._hear(audio, options), audio, options)
+
+    def _hear(self, audio: Audio, options: Any) -> Result:
         from transforms import vad
         from transforms.segments import glue_of, join_texts
 
-        assert isinstance(audio, Audio)
         recognizer, segments, languages = self._open(options), [], []
         spans = vad.find_speech(audio, max_speech_s=LONGEST_S)
         for first in range(0, len(spans), AT_ONCE):
@@ -64,7 +83,8 @@ class SherpaTranscript(Sherpa):
                     languages.append(stream.result.lang.strip("<|>"))
         language = options.language or max(languages, key=languages.count, default="") or None
         said = join_texts((segment["text"] for segment in segments), glue_of(language))
-        return Result({"text": said, "language": language, "duration_s": audio.duration_s, "segments": segments})
+        speech = [(start / audio.rate_hz, end / audio.rate_hz) for start, end in spans]
+        return Result({"text": said, "language": language, "duration_s": audio.duration_s, "segments": segments, "speech": speech})
 
     def _open(self, options: Any) -> Any:
         def make() -> Any:

@@ -75,6 +75,15 @@ KINDS: dict[str, Kind] = {
 }
 
 
+def kinds(operation: str) -> str:
+    """The kinds of an operation for people, by how each was tried: `vits, matcha (configuration checked, not run); piper (...)`."""
+    by_check: dict[str, list[str]] = {}
+    for id, row in KINDS.items():
+        if row.operation == operation:
+            by_check.setdefault(row.checked, []).append(id)
+    return "; ".join(f"{', '.join(ids)} ({checked})" for checked, ids in by_check.items())
+
+
 def kind_of(operation: str, name: str) -> Kind:
     """The row of that name. Raises `bad_option` with those of the operation."""
     names = [id for id, row in KINDS.items() if row.operation == operation]
@@ -83,20 +92,23 @@ def kind_of(operation: str, name: str) -> Kind:
     return KINDS[name]
 
 
-def find(kind: Kind, model_dir: str) -> dict[str, Path]:
-    """Field -> file. Raises `bad_option` where no folder is named, `model_missing` with what the folder lacks."""
+def find(kind: Kind, model_dir: str, option: str = "model_dir") -> dict[str, Path]:
+    """Field -> file. Raises `bad_option` where no folder is named, `model_missing` with what the folder lacks.
+
+    `option` is the one that names the folder.
+    """
     if not model_dir:
-        raise WavemillError("bad_option", "model_dir: the engine sherpa needs the folder of a model", "model_dir")
+        raise WavemillError("bad_option", f"{option}: the engine sherpa needs the folder of a model", option)
     folder = Path(model_dir)
     if not folder.is_dir():
-        raise WavemillError("model_missing", f"there is no folder {model_dir}", "model_dir")
+        raise WavemillError("model_missing", f"there is no folder {model_dir}", option)
     found: dict[str, Path] = {}
     for name, patterns in {**kind.files, **kind.optional}.items():
         file = next((path for pattern in patterns for path in sorted(folder.glob(pattern)) if path.is_file()), None)
         if file is not None:
             found[name] = file
         elif name in kind.files:
-            raise WavemillError("model_missing", f"{model_dir} has no {name}: no file named {' or '.join(patterns)}", "model_dir")
+            raise WavemillError("model_missing", f"{model_dir} has no {name}: no file named {' or '.join(patterns)}", option)
     return found
 
 
@@ -104,13 +116,13 @@ def rules(kind: Kind, model_dir: str) -> list[Path]:
     return [path for name in kind.rules if (path := Path(model_dir, name)).is_file()]
 
 
-def identity(name: str, operation: str, model_dir: str) -> str:
+def identity(name: str, operation: str, model_dir: str, option: str = "model_dir") -> str:
     """`sherpa-KIND@sha256:` and 32 digits over the names, sizes and digests of the files that are read; empty without a folder."""
     if not model_dir:
         return ""
     kind = kind_of(operation, name)
     lines = []
-    for path in sorted({*find(kind, model_dir).values(), *rules(kind, model_dir)}):
+    for path in sorted({*find(kind, model_dir, option).values(), *rules(kind, model_dir)}):
         stat = path.stat()
         lines.append(f"{path.name} {stat.st_size} {_digest(path, stat.st_size, stat.st_mtime_ns)}\n")
     return f"sherpa-{name}@sha256:{hashlib.sha256(''.join(lines).encode()).hexdigest()[:32]}"
@@ -146,10 +158,22 @@ def telling_apart(model_dir: str, speakers: int = -1) -> Any:
     """The configuration of diarization by pyannote's segmentation and an embedding; as many speakers as differ when -1."""
     import sherpa_onnx as sherpa
 
-    files = find(kind_of("diarize", "pyannote"), model_dir)
+    from transforms.diarize import SAME
+
+    files = find(kind_of("diarize", "pyannote"), model_dir, "diarize_models")
     pyannote = sherpa.OfflineSpeakerSegmentationPyannoteModelConfig(model=str(files["segmentation"]))
     return sherpa.OfflineSpeakerDiarizationConfig(
         segmentation=sherpa.OfflineSpeakerSegmentationModelConfig(pyannote=pyannote, num_threads=1),
         embedding=sherpa.SpeakerEmbeddingExtractorConfig(model=str(files["embedding"]), num_threads=1),
-        clustering=sherpa.FastClusteringConfig(num_clusters=speakers),
+        clustering=sherpa.FastClusteringConfig(num_clusters=speakers, threshold=SAME),
     )
+
+
+def built(make: Any, config: Any, model_dir: str, option: str = "model_dir") -> Any:
+    """`make(config)`. Raises `weights_mismatch`; of some broken models sherpa ends the process instead."""
+    if not config.validate():
+        raise WavemillError("weights_mismatch", f"sherpa-onnx does not take the files of {model_dir}; its log says why", option)
+    try:
+        return make(config)
+    except Exception as error:  # onnxruntime's, through another library
+        raise WavemillError("weights_mismatch", f"{model_dir}: {error}", option) from error

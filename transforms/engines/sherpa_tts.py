@@ -32,7 +32,7 @@ class SherpaSpeech(Sherpa):
 
     class Options(synthesize.Options):
         model_dir: str = Field("", description="folder of the model, on every machine that runs this")
-        kind: str = Field("piper", description="vits, melotts, piper, matcha, kitten or kokoro")
+        kind: str = Field("piper", description=f"what the model is: {sherpa_models.kinds('synthesize')}")
         noise_scale: float | None = Field(None, ge=0, le=2, description="variation of the sound; sherpa's own when unset")
         noise_w: float | None = Field(None, ge=0, le=2, description="variation of the rhythm; sherpa's own when unset")
 
@@ -71,7 +71,7 @@ class SherpaSpeech(Sherpa):
 
             tuning = {"noise_scale": options.noise_scale, "noise_scale_w": options.noise_w}
             config = sherpa_models.speaking(options.kind, options.model_dir, **tuning)
-            return built(sherpa_onnx.OfflineTts, config, options.model_dir)
+            return sherpa_models.built(sherpa_onnx.OfflineTts, config, options.model_dir)
 
         return self.opened((options.model_dir, options.kind, options.noise_scale, options.noise_w), make)
 
@@ -87,13 +87,3 @@ def _phonemes(text: str, options: Any, spoken: str) -> str | None:
         return phonemes.phonemes(text, phonemes.letter(options.language, "a"))
     code = options.language or spoken or "en"
     return phonemes.ipa(text, ESPEAK.get(code, code))
-
-
-def built(make: Any, config: Any, model_dir: str) -> Any:
-    """`make(config)`. Raises `weights_mismatch`; of some broken models sherpa ends the process instead."""
-    if not config.validate():
-        raise WavemillError("weights_mismatch", f"sherpa-onnx does not take the files of {model_dir}; its log says why", "model_dir")
-    try:
-        return make(config)
-    except Exception as error:  # onnxruntime's, through another library
-        raise WavemillError("weights_mismatch", f"{model_dir}: {error}", "model_dir") from error

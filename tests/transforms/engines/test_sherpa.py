@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from pipelines.one import run_items
 from tests.transforms.engines import sherpa_folders
+from transforms import codec
 from transforms.engine import Place, engine_class
 from transforms.engines import sherpa_models
 from transforms.engines.sherpa_asr import SherpaTranscript
 from transforms.engines.sherpa_tts import SherpaSpeech
 from transforms.errors import WavemillError
+from transforms.options import AudioOptions
 from transforms.pull import pull
 from transforms.records import Audio, Failure, Input, Item, Outcome, Piece, Result
 from transforms.settings import Settings
@@ -117,6 +122,29 @@ def test_each_stretch_of_speech_is_a_segment_in_its_time_and_silence_is_none(spe
     assert second["start"] >= (len(speech) + 32000) / 16000 - 0.2
     nothing = hears(folders["hearing_toy"], Audio(silence[None], 16000))
     assert (nothing["text"], nothing["language"], nothing["segments"]) == ("", None, [])
+
+
+def test_the_built_in_encoder_tells_the_speakers_of_its_segments_apart(
+    speaker: SherpaSpeech, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    import soxr
+
+    texts = (
+        f"{TEXT} The water is high today.",
+        f"I will charge you nothing unless it works. {TEXT}",
+        "We went down the stairs into the kitchen.",
+    )
+    said = [audio_of(speak(speaker, folders["kokoro"], "kokoro", text, voice=voice)) for text, voice in zip(texts, "010", strict=True)]
+    pause = np.zeros(16000, np.float32)
+    parts = [part for audio in said for part in (soxr.resample(audio.samples[0], audio.rate_hz, 16000), pause)]
+    talk = Audio(np.concatenate(parts)[None].astype(np.float32), 16000)
+    (tmp_path / "talk.wav").write_bytes(codec.encode(talk, AudioOptions(format="wav")).data)
+    options = SherpaTranscript.Options.parse({"model_dir": str(folders["hearing_toy"]), "diarize": True})
+    (outcome,) = run_items("transcribe", "sherpa", options, [{"audio": Input("uri", str(tmp_path / "talk.wav"))}], Settings())
+    assert isinstance(outcome, Result), outcome
+    assert outcome.fields["speakers"] == 2
+    segments = json.loads(outcome.outputs["transcript"].data)["segments"]
+    assert [name for name, _ in groupby(segment["speaker"] for segment in segments)] == ["SPEAKER_00", "SPEAKER_01", "SPEAKER_00"]
 
 
 @pytest.mark.parametrize(

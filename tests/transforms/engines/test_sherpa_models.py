@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.transforms.engines.sherpa_folders import NAMES, fake
-from transforms.engines import sherpa_asr, sherpa_models, sherpa_tts
+from transforms.engines import diarizing, sherpa_asr, sherpa_models, sherpa_tts
 from transforms.engines.sherpa_models import KINDS
 from transforms.errors import WavemillError
 
@@ -129,3 +129,19 @@ def test_a_lexicon_in_the_folder_comes_before_phonemes_of_ours(tmp_path: Path) -
     (fake("piper", tmp_path) / "lexicon.txt").write_text("day d\n")
     options = sherpa_tts.SherpaSpeech.Options.parse({"model_dir": str(tmp_path), "kind": "piper"})
     assert sherpa_tts._phonemes("day", options, "en-us") is None
+
+
+def test_each_kind_is_told_to_the_user_with_how_it_was_tried() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "limits.md").read_text()
+    shown = [line for line in page.partition("## Models of sherpa-onnx")[2].splitlines() if line.startswith("| ")]
+    for line, (name, row) in zip(shown[2:], KINDS.items(), strict=True):
+        files = "; ".join(", ".join(f"`{pattern}`" for pattern in patterns) for patterns in row.files.values())
+        assert line == f"| {row.operation} | {name} | {files} | {row.checked} |"
+    told = {
+        "synthesize": sherpa_tts.SherpaSpeech.Options.model_fields["kind"].description,
+        "transcribe": sherpa_asr.SherpaTranscript.Options.model_fields["kind"].description,
+        "diarize": diarizing.Options.model_fields["diarize_models"].description,
+    }
+    for name, row in KINDS.items():
+        kinds = [group for group in str(told[row.operation]).replace(": ", "; ").split("; ") if f"({row.checked})" in group]
+        assert any(name in group for group in kinds), name
