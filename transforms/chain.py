@@ -81,20 +81,28 @@ class Staged(BaseOptions):
         folded: dict[str, Any] = {}
         for name, value in values.items():
             stage, dot, inner = name.partition(".")
-            if dot or isinstance(folded.get(name), dict):
-                folded[stage] = {**_mapping(folded.get(stage)), **({inner: value} if dot else _mapping(value))}
-            else:
-                folded[name] = value
+            try:
+                if dot or isinstance(folded.get(name), dict):
+                    folded[stage] = {**_mapping(folded.get(stage)), **({inner: value} if dot else _mapping(value))}
+                else:
+                    folded[name] = value
+            except ValueError:  # which the option itself refuses, by its name
+                folded[stage] = value if not dot else folded[stage]
         return folded
+
+
+OPTIONS = {"transcribe": "stt", "translate_text": "mt", "complete": "llm", "synthesize": "tts", "clone": "tts"}
+"""Operation of a stage -> the option that names its engine and options."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One operation of a chain. `engine` is not loaded; it answers for identity, weights and checks."""
+    """One operation of a chain. `engine` is not loaded; it answers for identity, weights and checks. `given` are the options it was named with."""
 
     operation: str
     engine: Engine
     options: BaseOptions
+    given: frozenset[str] = frozenset()
 
     def identity(self) -> str:
         return hashlib.sha256(identity.prefix(self.engine, self.options).encode()).hexdigest()[:32]
@@ -102,13 +110,22 @@ class Stage:
 
 def stage(operation_name: str, given: Mapping[str, Any], **wanted: Any) -> Stage:
     """A stage by what the user gave, over what the chain wants. Raises `model_unavailable` and `bad_option`."""
-    row = operation(operation_name)
+    row, option = operation(operation_name), OPTIONS[operation_name]
     if not isinstance(given.get("engine") or "", str):
-        raise WavemillError("bad_option", f"{given['engine']!r} is no engine's name", "engine")
+        raise WavemillError("bad_option", f"{given['engine']!r} is no engine's name", f"{option}.engine")
     values = {name: value for name, value in wanted.items() if value is not None}
     values |= {name: value for name, value in given.items() if name != "engine"}
-    engine = engine_class(row.name, given.get("engine") or row.default_engine)()
-    return Stage(row.name, engine, engine.Options.parse(values))
+    try:
+        engine = engine_class(row.name, given.get("engine") or row.default_engine)()
+    except WavemillError as error:
+        raise WavemillError(error.code, f"{option}.engine: {error.detail}", f"{option}.engine") from None
+    try:
+        options = engine.Options.parse(values)
+    except WavemillError as error:
+        if error.field not in given:
+            raise
+        raise WavemillError(error.code, f"{option}.{error.detail}", f"{option}.{error.field}") from None
+    return Stage(row.name, engine, options, frozenset(given))
 
 
 class Chain(Engine):
@@ -137,7 +154,12 @@ class Chain(Engine):
 
     def check_stage(self, stage: Stage, item: Item) -> None:
         """Refuse options with which the stage can work for no item."""
-        steps.check_item(stage.engine, Item(item.key, item.id, stage.operation, stage.engine.name, stage.options, {}))
+        try:
+            steps.check_item(stage.engine, Item(item.key, item.id, stage.operation, stage.engine.name, stage.options, {}))
+        except WavemillError as error:
+            if error.field not in stage.given:
+                raise
+            raise WavemillError(error.code, error.detail, f"{OPTIONS[stage.operation]}.{error.field}") from None
 
     def load(self, place: Place) -> None:
         self._place, self._lock, self._alone = place, threading.Lock(), threading.Lock()

@@ -38,11 +38,20 @@ class Nearest(NamedTuple):
     similarity: float
 
 
-def embed(encoder: SpeakerEncoder, audio: Audio) -> np.ndarray:
-    """The voice of a mono recording: float32 of shape (256,), of unit length.
+def embed(encoder: SpeakerEncoder, audio: Audio, field: str = "reference") -> np.ndarray:
+    """The voice of a mono recording, the item's `field`: float32 of shape (256,), of unit length.
 
     Raises `bad_reference`: too short or too long, silent, without speech, or of two speakers.
     """
+    try:
+        return _embed(encoder, audio)
+    except WavemillError as error:
+        if error.code != "bad_reference":
+            raise
+        raise WavemillError(error.code, error.detail, field) from None
+
+
+def _embed(encoder: SpeakerEncoder, audio: Audio) -> np.ndarray:
     heard = _at_encoder_rate(_checked(audio))
     if float(np.abs(heard.samples).max(initial=0.0)) < 1e-3:
         raise _refused("is silent")
@@ -65,7 +74,7 @@ def embed(encoder: SpeakerEncoder, audio: Audio) -> np.ndarray:
 
 
 def _refused(why: str) -> WavemillError:
-    return WavemillError("bad_reference", f"the reference {why}", "reference")
+    return WavemillError("bad_reference", f"the reference {why}")
 
 
 def _checked(audio: Audio) -> Audio:

@@ -25,13 +25,15 @@ CLOSE = 0.06
 
 VOICE_S = 600.0
 """So much of a recording's beginning says whose voice it is, where it is spoken again in its own."""
+OWN = "own_voice"
+"""Among a piece's inputs where its `target` is the recording's own beginning."""
 
 
 def split(item: Item, inputs: Mapping[str, str | Audio], engine: Engine, own_voice: bool = False) -> list[Piece]:
     """As `transcribe.split`; with `own_voice` each piece has the recording's beginning as its `target`, where none is given."""
     audio = inputs["audio"]
     if own_voice and "target" not in inputs and isinstance(audio, Audio):
-        inputs = {**inputs, "target": Audio(audio.samples[:, : round(VOICE_S * audio.rate_hz)], audio.rate_hz)}
+        inputs = {**inputs, "target": Audio(audio.samples[:, : round(VOICE_S * audio.rate_hz)], audio.rate_hz), OWN: ""}
     return cut(item, inputs, engine)
 
 

@@ -9,7 +9,7 @@ import pytest
 from transforms import identity
 from transforms.engine import engine_class
 from transforms.errors import WavemillError
-from transforms.records import Input, Item
+from transforms.records import Input, Item, Piece, Result
 
 CONVERT = engine_class("convert_voice", "cascade")
 
@@ -30,14 +30,58 @@ def test_a_dotted_name_adds_to_what_a_mapping_says_of_the_stage() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "code"),
-    [({"tts.engine": "nobody"}, "model_unavailable"), ({"stt.beam": 3}, "bad_option"), ({"tts.voice": "nobody"}, "unknown_voice")],
+    ("given", "code", "field"),
+    [
+        ({"tts.engine": "nobody"}, "model_unavailable", "tts.engine"),
+        ({"tts.engine": 5}, "bad_option", "tts.engine"),
+        ({"stt.beam": 3}, "bad_option", "stt.beam"),
+        ({"stt.beam_size": 0}, "bad_option", "stt.beam_size"),
+        ({"tts.voice": "nobody"}, "unknown_voice", "tts.voice"),
+        ({"voice": "nobody"}, "unknown_voice", "voice"),
+        ({"language": "xx"}, "unsupported_language", "language"),
+    ],
 )
-def test_what_a_stage_cannot_be_is_refused_at_once(given: dict[str, object], code: str) -> None:
+def test_what_a_stage_cannot_be_is_refused_at_once_by_the_name_it_was_given_under(given: dict[str, object], code: str, field: str) -> None:
     options = CONVERT.Options.parse(given)
     with pytest.raises(WavemillError) as caught:
         CONVERT().check(Item("", "", "convert_voice", "cascade", options, {}))
-    assert caught.value.code == code
+    assert (caught.value.code, caught.value.field) == (code, field)
+
+
+@pytest.mark.parametrize(
+    "given", [{"stt": "nonsense"}, {"stt": "nonsense", "stt.model": "tiny.en"}, {"stt.model": "tiny.en", "stt": "nonsense"}]
+)
+def test_what_is_no_mapping_is_refused_by_the_name_of_its_stage(given: dict[str, object]) -> None:
+    with pytest.raises(WavemillError, match=r"^stt: not a mapping") as caught:
+        CONVERT.Options.parse(given)
+    assert (caught.value.code, caught.value.field) == ("bad_option", "stt")
+
+
+def test_a_language_that_the_voice_lacks_is_told_by_the_option_that_names_it() -> None:
+    cls = engine_class("translate", "cascade")
+    with pytest.raises(WavemillError) as caught:
+        cls().check(Item("", "", "translate", "cascade", cls.Options.parse({"to": "de", "language": "de"}), {}))
+    assert (caught.value.code, caught.value.field) == ("unsupported_language", "to")
+
+
+@pytest.mark.parametrize(("said", "kept"), [(["Hola.", "..."], ["Hola."]), (["...", "!!!"], None)])
+def test_a_translation_without_words_is_left_out_and_none_at_all_is_the_text_engines_fault(
+    said: list[str], kept: list[str] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cls = engine_class("translate", "cascade")
+    translate = cls()
+    monkeypatch.setattr(translate, "work_all", lambda stage, seed, many: [Result({"text": text}) for text in said])
+    options = cls.Options.parse({"to": "es", "mt.engine": "openai"})
+    _, mt, _ = translate.stages(options)  # type: ignore[attr-defined]
+    segments = [{"start": n, "end": n + 1, "text": f"number {n}"} for n in range(len(said))]
+    heard, piece = Result({"language": "en"}), Piece({}, options, 0)
+    if kept is None:
+        with pytest.raises(WavemillError, match="translate_text: openai answered no words") as caught:
+            translate.reworded([mt], segments, heard, piece)  # type: ignore[attr-defined]
+        assert caught.value.code == "engine_error"
+    else:
+        found = translate.reworded([mt], segments, heard, piece)  # type: ignore[attr-defined]
+        assert [segment["text"] for segment in found] == kept
 
 
 @pytest.mark.parametrize(

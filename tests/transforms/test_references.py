@@ -51,8 +51,8 @@ def fable() -> Audio:
 
 def refusal(encoder: speakers.SpeakerEncoder, audio: Audio) -> str:
     with pytest.raises(WavemillError) as caught:
-        references.embed(encoder, audio)
-    assert (caught.value.code, caught.value.field) == ("bad_reference", "reference")
+        references.embed(encoder, audio, "target")
+    assert (caught.value.code, caught.value.field) == ("bad_reference", "target")
     return caught.value.detail
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from transforms import convert_voice, restyle, revoice, steps, translate, voices
+from transforms import convert_voice, restyle, revoice, sentences, steps, translate, voices
 from transforms.chain import Chain, Stage, stage
 from transforms.engine import TEST_DOUBLE, Place, engines
 from transforms.engines.kokoro_voice import Fitter, Fitting, found_by, how, models_for
@@ -118,7 +118,7 @@ class ByKokoro(Cascade):
         if not isinstance(target, Audio):
             voice = options.voice or options.tts.get("voice", "")
             return voice, {"voice": voice, **({"provenance": PROVENANCE} if voices.of_recording(voice) else {})}
-        fitted = self._fitter.voice(target, options)
+        fitted = self._fitter.voice(target, options, "audio" if revoice.OWN in piece.inputs else "target")
         return fitted.voice, {**fitted.fields, "provenance": PROVENANCE}
 
 
@@ -203,6 +203,8 @@ class Translate(ByKokoro):
         try:
             super().check_stage(stage, item)
         except WavemillError as error:
+            if stage.operation == "synthesize" and error.field == "language":  # which is what it is translated into
+                raise WavemillError(error.code, error.detail, "to") from None
             if stage.operation == "translate_text" and error.code == "model_unavailable":
                 raise WavemillError(error.code, error.detail + _other_ways(stage), error.field) from None
             undecided = stage.operation == "translate_text" and source is None
@@ -215,8 +217,10 @@ class Translate(ByKokoro):
             return segments
         (translating,) = between
         known = dataclasses.replace(translating, options=translating.options.model_copy(update={"source": source}))
-        said = self.work_all(known, piece.seed, [{"text": segment["text"]} for segment in segments])
-        return [{**segment, "text": result.fields["text"]} for segment, result in zip(segments, said, strict=True)]
+        said = [each.fields["text"] for each in self.work_all(known, piece.seed, [{"text": segment["text"]} for segment in segments])]
+        if not any(map(sentences.spoken, said)):
+            raise WavemillError("engine_error", f"translate_text: {known.engine.name} answered no words: {' '.join(said)[:100]!r}")
+        return [{**segment, "text": text} for segment, text in zip(segments, said, strict=True) if sentences.spoken(text)]
 
     def told(self, options: Any, heard: Mapping[str, Any], segments: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         text = join_texts((segment["text"] for segment in segments), glue(options.to))

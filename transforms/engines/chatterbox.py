@@ -98,10 +98,10 @@ class ChatterboxEngine(Engine):
 
         return self._models.heard(chatterbox_model.row(name), reference, make)
 
-    def judge(self, reference: Audio) -> None:
+    def judge(self, reference: Audio, field: str = "reference") -> None:
         """Raises `bad_reference` for what can tell no voice."""
         self._encoder = self._encoder or SpeakerEncoder(self._place)
-        references.embed(self._encoder, reference)
+        references.embed(self._encoder, reference, field)
 
 
 class Chatterbox(ChatterboxEngine):

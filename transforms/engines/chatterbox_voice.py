@@ -78,7 +78,7 @@ class ChatterboxConvert(ChatterboxEngine):
         return Result(told, {"audio": Audio(np.clip(self._models.marked(samples), -1, 1)[None], RATE_HZ)})
 
     def _target(self, target: Audio) -> Any:
-        self.judge(target)
+        self.judge(target, "target")
 
         def make(model: Any, file: Any) -> Any:
             with lent(model, "ref_dict", None):

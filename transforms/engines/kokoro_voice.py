@@ -88,8 +88,8 @@ class Fitter:
         self._found: OrderedDict[str, Fitted] = OrderedDict()
         self._lock = threading.Lock()
 
-    def voice(self, audio: Audio, options: Any) -> Fitted:
-        """The voice of a recording. Raises `bad_reference`."""
+    def voice(self, audio: Audio, options: Any, field: str = "reference") -> Fitted:
+        """The voice of a recording, which is the item's `field`. Raises `bad_reference`."""
         from transforms import references
 
         method = how(options)
@@ -97,7 +97,7 @@ class Fitter:
         name = hashlib.sha256(f"{digest} {audio.rate_hz} {found_by(options)}".encode()).hexdigest()
         with self._lock:
             if name not in self._found:
-                self._found[name] = self._kept(name) or self._find(name, audio, method)
+                self._found[name] = self._kept(name) or self._find(name, audio, method, field)
                 if len(self._found) > REMEMBERED:
                     self._found.popitem(last=False)
             return self._found[name]
@@ -108,12 +108,12 @@ class Fitter:
         saved = library().get(f"emb_{name[:24]}")
         return _told(saved, saved.embedding) if saved else None
 
-    def _find(self, name: str, audio: Audio, method: str) -> Fitted:
+    def _find(self, name: str, audio: Audio, method: str, field: str) -> Fitted:
         from transforms import references
         from transforms.voice_library import library
 
         self._encoder = self._encoder or SpeakerEncoder(self._place)
-        embedding = references.embed(self._encoder, audio)
+        embedding = references.embed(self._encoder, audio, field)
         nearest = references.nearest(embedding)
         mix = references.written(nearest.mix)
         id, told = f"emb_{name[:24]}", {"method": METHODS[method], "embedding": _rounded(embedding)}
@@ -165,7 +165,7 @@ class KokoroEmbed(Engine):
     def _embed(self, piece: Piece) -> Outcome:
         audio = piece.inputs["audio"]
         assert isinstance(audio, Audio)
-        found = self._fitter.voice(audio, piece.options)
+        found = self._fitter.voice(audio, piece.options, "audio")
         fields = {"voice": found.voice, "engine": "kokoro", **found.fields, "duration_s": round(audio.duration_s, 3)}
         told = {**fields, "encoder": models.identity(MODEL), "embedding": _rounded(found.embedding)}
         data = json.dumps(told).encode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 
-from transforms import chat, steps
+from transforms import chat, sentences, steps
 from transforms.chain import Chain, Stage, stage
 from transforms.engines.cascade import listen
 from transforms.errors import WavemillError
@@ -42,6 +42,8 @@ class VoiceChat(Chain):
             if not said:
                 raise WavemillError("empty_text", "nothing is said in the audio", "audio")
         told = self.work(answer, piece.seed, {"text": said})
+        if not sentences.spoken(told.fields["text"]):
+            raise WavemillError("engine_error", f"complete: {answer.engine.name} answered no words: {told.fields['text'][:100]!r}")
         options = speak.options.model_copy(update={} if "language" in piece.options.tts else {"language": language})
         spoken = self.work(dataclasses.replace(speak, options=options), piece.seed, {"text": told.fields["text"]})
         fields = {"text": told.fields["text"], "source_text": said, "language": language}
