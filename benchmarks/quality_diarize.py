@@ -1,7 +1,8 @@
 """Who spoke when, on mixes whose truth is known: two or three voices in turns, pauses of .3 s, a little noise.
 
 The number of speakers is not told. The voices are not among those that the threshold's examples and tests use; all are
-synthetic, and real microphones were not tried. The error rate has the usual collar of .25 s, which is not counted.
+synthetic, and real microphones were not tried. The error rate has the usual collar of .25 s, which is not counted. The target is
+for all mixes together: two voices that are much alike may be taken for one, as in one of them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How well the default engine takes voice and accompaniment apart, on mixes whose parts are known.
 
-A real voice (Piper's) over an accompaniment made here: bass and kick in the centre, chords and arpeggio to the sides, a
+A voice (Piper's) over an accompaniment made here: bass and kick in the centre, chords and arpeggio to the sides, a
 snare and hats of new noise at every stroke, no two bars alike in level. Both parts are equally loud. The method's constants
 were chosen on the mix of the usual beat; that of the other beat is held out.
 """
