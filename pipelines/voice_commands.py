@@ -35,7 +35,7 @@ PREVIEW = {
 @AS_JSON
 @click.pass_context
 def voices(context: click.Context, engine: str | None, language: str | None, gender: str | None, as_json: bool) -> None:
-    """The voices: stock ones, those fitted to a recording, those saved under a name. Kokoro's mix: af_bella:0.6+af_sky:0.4.
+    """The voices: stock ones, those found for a recording, those saved under a name. Kokoro's mix: af_bella:0.6+af_sky:0.4.
 
     \b
     Examples:
@@ -66,7 +66,7 @@ def _every(engine: str | None) -> list[dict[str, Any]]:
         for id in library().ids():
             try:
                 saved = library().find(id)
-                found.append(_facts(saved, "kokoro", _language(saved), saved.name or "fitted"))
+                found.append(_facts(saved, "kokoro", _language(saved), saved.name or ("fitted" if saved.sha256 else "mixed")))
             except WavemillError as error:
                 say(f"{id}: {error.detail}")
     return found

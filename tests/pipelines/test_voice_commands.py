@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
@@ -16,7 +17,7 @@ from pipelines.voice_commands import spoken_preview
 from transforms.engine import Engine, engine_class
 from transforms.records import Outcome, Piece
 from transforms.settings import Settings
-from transforms.voice_library import Library, library
+from transforms.voice_library import PACK_SHAPE, Library, library
 
 
 def call(*args: str | Path) -> Result:
@@ -75,6 +76,14 @@ def test_a_preview_is_spoken_once_and_again_when_the_engine_is_another_version(s
         monkeypatch.setattr(cls, "version", version)
         spoken_preview("en_US-joe-medium", Settings())
     assert spoken == [1, 2]
+
+
+def test_what_was_found_for_a_recording_is_listed_as_what_it_is(saved: Library) -> None:
+    facts_of = {"method": "so", "similarity": 0.8}
+    saved.add_mix("emb_000000000000", "bf_emma:0.7+af_bella:0.3", **facts_of)
+    saved.add_fitted("emb_000000000001", np.zeros(PACK_SHAPE, np.float32), made_of="ef_dora", **facts_of)
+    listed = [(row["name"], row["language"]) for row in facts("voices") if row["id"].startswith("emb_")]
+    assert listed == [("mixed", "en-gb"), ("fitted", "es")]
 
 
 def test_a_voice_is_not_saved_without_consent(saved: Library, tmp_path: Path) -> None:
