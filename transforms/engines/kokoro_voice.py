@@ -73,8 +73,13 @@ class Fitter:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._encoder: SpeakerEncoder | None = None
+        self._kokoro: Any = None
         self._found: OrderedDict[str, Fitted] = OrderedDict()
         self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Let go of the models; the voices stay."""
+        self._encoder = self._kokoro = None
 
     def voice(self, audio: Audio, options: Any) -> Fitted:
         """The voice of a recording. Raises `bad_reference`."""
@@ -108,6 +113,7 @@ class Fitter:
             return Fitted(mix, METHODS[method], nearest.similarity, embedding)
         from transforms import fitting
 
+        self._kokoro = self._kokoro or fitting.hold(self._place)
         fit = fitting.fit(embedding, nearest.mix, self._place)
         told = {"method": METHODS[method], "similarity": fit.similarity, "embedding": [round(float(value), 5) for value in embedding]}
         saved = library().add_fitted(f"emb_{name[:24]}", fit.pack, made_of=mix, **told)
@@ -137,6 +143,9 @@ class KokoroEmbed(Engine):
 
     def load(self, place: Place) -> None:
         self._fitter = Fitter(place)
+
+    def close(self) -> None:
+        self._fitter.close()
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         return steps.one_by_one(pieces, self._embed)
@@ -176,6 +185,10 @@ class KokoroClone(Kokoro):
     def load(self, place: Place) -> None:
         super().load(place)
         self._fitter = Fitter(place)
+
+    def close(self) -> None:
+        super().close()
+        self._fitter.close()
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         return steps.one_by_one(pieces, self._clone)
