@@ -36,6 +36,13 @@ class Fit(NamedTuple):
     similarity: float
 
 
+def hold(place: Place) -> Any:
+    """Kokoro as `fit` needs it: as long as somebody holds it, fits at that place do not load another. Raises as `fit`."""
+    from transforms.engines.torch_place import open_torch
+
+    return kokoro_model.hold(open_torch(place, "kokoro.model")[1])
+
+
 def fit(wanted: np.ndarray, mix: voices.Mix, place: Place, steps: int = 24, seed: int = 0) -> Fit:
     """A pack that sounds nearer to the speaker of the embedding `wanted`, float32 of shape (256,), than `mix` does.
 
@@ -61,7 +68,7 @@ def fit(wanted: np.ndarray, mix: voices.Mix, place: Place, steps: int = 24, seed
 
 def _descend(torch: Any, wanted: np.ndarray, mix: voices.Mix, place: Place, steps: int, seed: int) -> Fit:
     encoder = TorchEncoder(place)
-    model = kokoro_model.open_model(place.models_dir, place.device)
+    model = kokoro_model.hold(place)
     pack = voices.read_pack(mix, place.models_dir)
     spread = np.stack([voices.read_pack(((id, 1.0),), place.models_dir) for id in voices.stock("kokoro")]).std(axis=0)
     target = torch.from_numpy(np.array(wanted, np.float32)).to(place.device)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from transforms import kokoro_weights, models, phonemes
+from transforms.engine import Place
 from transforms.errors import WavemillError
 
 MODEL = "kokoro-int8"
@@ -82,6 +83,13 @@ def open_model(models_dir: Path, device: str = "cpu") -> Any:
     source = model.decoder.generator.m_source
     source.l_sin_gen = _harmonics(source.l_sin_gen)
     return model.requires_grad_(False).to(device)
+
+
+def hold(place: Place) -> Any:
+    """The model at a place whose device is known, one copy for all who hold it at once. Raises as `open_model`."""
+    from transforms.engines.torch_place import shared
+
+    return shared(MODEL, place, lambda: open_model(place.models_dir, place.device))
 
 
 def speak(model: Any, ids: Any, style: Any, speed: float) -> tuple[Any, Any]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 
 import numpy as np
 import pytest
 import soxr
 
-from transforms import fitting, speakers, voices
+from transforms import fitting, kokoro_model, models, speakers, torch_file, voices
 from transforms.engine import Place, engine_class
 from transforms.errors import WavemillError
 from transforms.pull import pull_all
@@ -61,6 +62,53 @@ def test_the_encoder_with_a_gradient_hears_what_the_one_without_hears(joe: Audio
     wanted = graph.embed(at_16k(loud))
     assert speakers.similarity(own.embed(torch.from_numpy(at_16k(loud).samples[0])).numpy(), wanted) > 0.9999
     assert speakers.similarity(own.embed_24k(torch.from_numpy(loud.samples[0])).numpy(), wanted) > 0.999
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_torch_hears_in_the_weights_that_it_reads_itself_what_the_graph_hears(joe: Audio) -> None:
+    """Both encoders of ours read the file by our own reader, and would share its faults."""
+    import torch
+
+    row, heard = models.known(speakers.MODEL), at_16k(joe)
+    path = models.folder(speakers.MODEL, place().models_dir) / row.files[0].name
+    state = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
+    read = torch_file.read_legacy(path, "model_state")
+    assert set(read) == set(state)
+    for name, tensor in state.items():
+        np.testing.assert_array_equal(read[name], tensor.numpy())
+    lstm, linear = torch.nn.LSTM(speakers.MELS, speakers.SIZE, 3, batch_first=True), torch.nn.Linear(speakers.SIZE, speakers.SIZE)
+    for module, prefix in ((lstm, "lstm."), (linear, "linear.")):
+        module.load_state_dict({name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)})
+    frames = torch.from_numpy(speakers.mels(heard)).unfold(0, speakers.WINDOW, 80).transpose(1, 2)
+    with torch.inference_mode():
+        wanted = torch.nn.functional.normalize(torch.relu(linear(lstm(frames)[1][0][-1])), dim=1).numpy()
+    np.testing.assert_allclose(speakers.SpeakerEncoder(place()).embed_windows(heard, 80), wanted, atol=1e-5)
+
+
+@pytest.mark.usefixtures("one_thread")
+@pytest.mark.slow
+def test_voices_are_fitted_one_after_the_other_by_the_copy_of_kokoro_that_speaks(joe: Audio, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened, open_model = list[str](), kokoro_model.open_model
+    monkeypatch.setattr(kokoro_model, "open_model", lambda folder, device: opened.append(device) or open_model(folder, device))
+    fit = fitting.fit
+    monkeypatch.setattr(fitting, "fit", lambda *given: fit(*given, steps=1))
+    gc.collect()  # what other tests held
+    cls = engine_class("synthesize", "kokoro-torch")
+    speaks, embeds = cls(), engine_class("embed", "kokoro")()
+    speaks.load(place())
+    embeds.load(place())
+    (said,) = speaks.run([Piece({"text": "One."}, cls.Options(), 0)])
+    assert isinstance(said, Result)
+    for frames in (at_16k(joe).samples, at_16k(joe).samples[:, :-1600]):
+        (found,) = embeds.run([Piece({"audio": Audio(frames, speakers.RATE_HZ)}, embeds.Options.parse({"method": "fitted"}), 0)])
+        assert isinstance(found, Result), found
+        assert found.fields["method"] == "style fitted by gradient"
+    assert opened == ["cpu"]
+    speaks.close()
+    embeds.close()
+    gc.collect()
+    fitting.hold(place())
+    assert opened == ["cpu", "cpu"], "nobody held it any more"
 
 
 @pytest.mark.usefixtures("one_thread")

@@ -111,6 +111,10 @@ class ByKokoro(Cascade):
         super().load(place)
         self._fitter = Fitter(place)
 
+    def close(self) -> None:
+        super().close()
+        self._fitter.close()
+
     def chosen(self, piece: Piece) -> tuple[str, dict[str, Any]]:
         """The voice that is meant, and the fields that say how it was found. Raises `bad_reference`."""
         options = piece.options

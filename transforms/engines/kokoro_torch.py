@@ -68,5 +68,5 @@ class KokoroTorch(Kokoro):
     def _open(self) -> Any:
         with self._lock:
             if self._model is None:
-                self._model = kokoro_model.open_model(self._place.models_dir, self._place.device)
+                self._model = kokoro_model.hold(self._place)
             return self._model

@@ -85,8 +85,13 @@ class Fitter:
     def __init__(self, place: Place, keep: bool = False) -> None:
         self._place, self._keep = place, keep
         self._encoder: SpeakerEncoder | None = None
+        self._kokoro: Any = None
         self._found: OrderedDict[str, Fitted] = OrderedDict()
         self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Let go of the models; the voices stay."""
+        self._encoder = self._kokoro = None
 
     def voice(self, audio: Audio, options: Any, field: str = "reference") -> Fitted:
         """The voice of a recording, which is the item's `field`. Raises `bad_reference`."""
@@ -123,6 +128,7 @@ class Fitter:
             return _told(library().add_mix(id, mix, similarity=nearest.similarity, **told), embedding)
         from transforms import fitting
 
+        self._kokoro = self._kokoro or fitting.hold(self._place)
         fit = fitting.fit(embedding, nearest.mix, self._place)
         return _told(library().add_fitted(id, fit.pack, made_of=mix, similarity=fit.similarity, **told), embedding)
 
@@ -158,6 +164,9 @@ class KokoroEmbed(Engine):
 
     def load(self, place: Place) -> None:
         self._fitter = Fitter(place, keep=True)
+
+    def close(self) -> None:
+        self._fitter.close()
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         return steps.one_by_one(pieces, self._embed)
@@ -197,6 +206,10 @@ class KokoroClone(Kokoro):
     def load(self, place: Place) -> None:
         super().load(place)
         self._fitter = Fitter(place)
+
+    def close(self) -> None:
+        super().close()
+        self._fitter.close()
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         return steps.one_by_one(pieces, self._clone)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
 from typing import Any
+from weakref import WeakValueDictionary
 
 from transforms.engine import Place
 from transforms.errors import WavemillError
+
+_HELD: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
+_OPENING = threading.Lock()
 
 
 def open_torch(place: Place, *needed: str) -> tuple[Any, Place]:
@@ -30,3 +36,13 @@ def open_torch(place: Place, *needed: str) -> tuple[Any, Place]:
     if place.device == "cpu":
         torch.set_num_threads(1)  # the cores are filled by calls, and sums differ with the number of threads
     return torch, place
+
+
+def shared(name: str, place: Place, make: Callable[[], Any]) -> Any:
+    """The model of that name at a place whose device is known, by `make` where nobody in this process holds it yet."""
+    key = (name, place.device, place.models_dir)
+    with _OPENING:
+        model = _HELD.get(key)
+        if model is None:
+            model = _HELD[key] = make()
+        return model

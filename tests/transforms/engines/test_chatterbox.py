@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -244,6 +246,26 @@ def test_it_says_nothing_on_the_streams_and_logs_that_are_its_callers(
         made(engines["clone"], {"text": TEXT, "reference": odd}, **options)
     assert capfd.readouterr() == ("", "")
     assert caplog.messages == []
+
+
+@pytest.mark.slow
+def test_two_threads_at_once_open_one_copy_of_a_model(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chatterbox.tts import ChatterboxTTS
+
+    opened, from_local = list[str](), ChatterboxTTS.from_local
+
+    def slowly(folder: Path, device: str) -> Any:
+        opened.append(device)
+        time.sleep(0.2)
+        return from_local(folder, device)
+
+    monkeypatch.setattr(ChatterboxTTS, "from_local", slowly)
+    boxes = chatterbox_model.Chatterboxes(Place("cpu", 2, models_dir))
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(boxes.open, ["chatterbox"] * 2)
+    assert first is second
+    assert opened == ["cpu"]
+    boxes.close()
 
 
 @pytest.mark.slow

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +82,53 @@ def test_a_second_engine_and_two_threads_at_once_give_the_same_to_the_bit(engine
     alone = [separated(other, part)["vocals"].tobytes() for part in (MIX, MIX[:, ::-1])]
     with ThreadPoolExecutor(2) as pool:
         assert list(pool.map(lambda part: separated(engine, part)["vocals"].tobytes(), (MIX, MIX[:, ::-1]))) == alone
+
+
+def test_two_threads_at_once_open_one_copy_of_the_model(engine: Demucs, monkeypatch: pytest.MonkeyPatch) -> None:
+    from demucs import pretrained
+
+    opened, get_model = list[str](), pretrained.get_model
+
+    def slowly(name: str, **given: Any) -> Any:
+        opened.append(name)
+        time.sleep(0.2)
+        return get_model(name, **given)
+
+    monkeypatch.setattr(pretrained, "get_model", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        stems = list(pool.map(lambda _: separated(engine, MIX[:, :RATE_HZ])["vocals"], range(2)))
+    np.testing.assert_array_equal(*stems)
+    assert opened == ["htdemucs"]
+
+
+def test_on_cuda_the_models_compute_in_half_precision_and_the_stems_are_32_bits_all_the_same(
+    engine: Demucs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CUDA stood in for by the processor, whose own half precision is bfloat16."""
+    import torch
+
+    whole, asked, inside = separated(engine, MIX), list[Any](), set[Any]()
+    autocast, apply_model = torch.autocast, engine._apply_model
+
+    def stand_in(device: str, dtype: Any) -> Any:
+        asked.append((device, dtype))
+        return autocast("cpu", torch.bfloat16)
+
+    def on_the_processor(*given: Any, device: str, **more: Any) -> Any:
+        asked.append(device)
+        return apply_model(*given, device="cpu", **more)
+
+    bag = engine._open("htdemucs")
+    bag.models[0].tencoder[0].conv.register_forward_hook(lambda layer, given, made: inside.add(made.dtype))
+    monkeypatch.setattr(torch, "autocast", stand_in)
+    monkeypatch.setattr(engine, "_apply_model", on_the_processor)
+    monkeypatch.setattr(engine, "_place", replace(engine._place, device="cuda"))
+    half = separated(engine, MIX)
+    assert asked == [("cuda", torch.float16), "cuda"]
+    assert inside == {torch.bfloat16}
+    assert all(stem.dtype == np.float32 for stem in half.values())
+    np.testing.assert_allclose(sum(half.values()), MIX, atol=1e-5)
+    assert np.abs(half["vocals"] - whole["vocals"]).max() < 0.05 * np.abs(whole["vocals"]).max()
 
 
 @pytest.mark.parametrize("samples", [np.zeros((2, RATE_HZ), np.float32), MIX[:, :1]])
