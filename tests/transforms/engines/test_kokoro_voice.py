@@ -26,7 +26,7 @@ def heard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Audio]:
     heard: list[Audio] = []
     voice = references.bank()[[2, 30]].sum(axis=0)
 
-    def listen(encoder: Any, audio: Audio) -> np.ndarray:
+    def listen(encoder: Any, audio: Audio, field: str) -> np.ndarray:
         heard.append(audio)
         return voice / np.linalg.norm(voice)
 
@@ -66,6 +66,7 @@ def test_what_a_kept_mix_speaks_is_tagged_and_sounds_as_the_mix_does(heard: list
 def test_a_voice_is_fitted_once_torch_is_there_although_a_mix_was_kept(heard: list[Audio], monkeypatch: pytest.MonkeyPatch) -> None:
     mixed = embed().fields
     monkeypatch.setattr(kokoro_voice, "find_spec", lambda module: module)
+    monkeypatch.setattr(fitting, "hold", lambda place: None)
     monkeypatch.setattr(fitting, "fit", lambda *given: Fit(np.zeros(PACK_SHAPE, np.float32), 0.9))
     fitted = embed().fields
     assert fitted["method"] == "style fitted by gradient" and "mix" not in fitted
