@@ -2,8 +2,7 @@
 
 The reference is two sentences, the score is over two others that nothing was fitted with. `similarity` is the cosine of the
 speaker encoder that mix and fit go by; the second measure was not optimised: the distance of mean MFCCs (13 without the first,
-librosa), where less is nearer. The best stock voice is chosen by that very similarity, of all of them on the sentences that are
-scored; mix and fit know the reference alone. A Kokoro target is left out of the voices that may be chosen or mixed. Fitting is done with torch.
+librosa), where less is nearer. A Kokoro target is left out of the voices that may be mixed. Fitting is done with torch.
 """
 
 from __future__ import annotations
@@ -76,7 +75,6 @@ def spoken_by(people: Speakers, target: str, texts: tuple[str, ...], prompts: Se
 def report() -> str:
     people, rows, settings = Speakers(), [], Settings()
     torch = find_spec("torch") is not None
-    stock = {id: people.encoder.embed(people.say(id, HELD_OUT)) for id in KOKORO_PACKS}
     for target in (*TARGETS, PERSON):
         told, own = (spoken_by(people, target, *given) for given in ((TOLD, prompts.TOLD), (HELD_OUT, prompts.HELD_OUT)))
         if told is None or own is None:
@@ -84,13 +82,16 @@ def report() -> str:
         embedding = references.embed(people.encoder, told)
         aim, colour = people.encoder.embed(own), timbre(own)
         found = references.nearest(embedding, without=target)
-        best = max((id for id in stock if id != target), key=lambda id: speakers.similarity(stock[id], aim))
-        voices = [best, references.written(found.mix)]
+        near = [
+            speakers.similarity(row, embedding) if id != target else -1 for id, row in zip(KOKORO_PACKS, references.bank(), strict=True)
+        ]
+        stock = list(KOKORO_PACKS)[int(np.argmax(near))]
+        voices = [stock, references.written(found.mix)]
         if torch:
             fit = fitting.fit(embedding, found.mix, Place("cpu", 2, settings.models_dir))
             kept = library().add_fitted(f"emb_{len(rows):024x}", fit.pack, made_of=voices[1], method="fitted", similarity=fit.similarity)
             voices.append(kept.id)
-        cells = [target, best]
+        cells = [target, stock]
         for voice in voices:
             audio = people.say(voice, HELD_OUT)
             cells.append(f"{speakers.similarity(people.encoder.embed(audio), aim):.3f}")
