@@ -2,7 +2,8 @@
 
 The reference is two sentences, the score is over two others that nothing was fitted with. `similarity` is the cosine of the
 speaker encoder that mix and fit go by; the second measure was not optimised: the distance of mean MFCCs (13 without the first,
-librosa), where less is nearer. A Kokoro target is left out of the voices that may be mixed. Fitting is done with torch.
+librosa), where less is nearer. A Kokoro target is left out of the voices that may be mixed. The best
+stock voice is the one nearest to the reference, for it must be chosen without the sentences that are scored. Fitting is done with torch.
 """
 
 from __future__ import annotations
