@@ -92,6 +92,7 @@ def test_torch_hears_in_the_weights_that_it_reads_itself_what_the_graph_hears(jo
 
 @pytest.mark.usefixtures("one_thread")
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_voices_are_fitted_one_after_the_other_by_the_copy_of_kokoro_that_speaks(joe: Audio, monkeypatch: pytest.MonkeyPatch) -> None:
     opened, open_model = list[str](), kokoro_model.open_model
     monkeypatch.setattr(kokoro_model, "open_model", lambda folder, device: opened.append(device) or open_model(folder, device))
