@@ -86,8 +86,8 @@ class Staged(BaseOptions):
                     folded[stage] = {**_mapping(folded.get(stage)), **({inner: value} if dot else _mapping(value))}
                 else:
                     folded[name] = value
-            except ValueError:  # which the option itself refuses, by its name
-                folded[stage] = value if not dot else folded[stage]
+            except ValueError:  # of the two the one that is no mapping stays, and the option refuses it by its name
+                folded[stage] = folded[stage] if dot else value
         return folded
 
 

@@ -91,6 +91,7 @@ def _version(info: Mapping[str, Any]) -> str:
 
 
 def network_errors() -> tuple[type[BaseException], ...]:
+    """What the system, and the libraries of object storage and the web that are imported, raise."""
     found: list[type[BaseException]] = [OSError, TimeoutError]
     for module, name in (("botocore.exceptions", "BotoCoreError"), ("botocore.exceptions", "ClientError"), ("aiohttp", "ClientError")):
         if module in sys.modules:

@@ -112,8 +112,13 @@ def _diarized(
         found = _turns(pieces, told, options)
         labelled = diarize.label(segments, found) if found else segments
     except Exception as error:  # a clustering may fail in any way, and the transcript stands
-        return segments, {"diarization_error": f"{type(error).__name__}: {error}"[:300]}
+        return segments, untold(error)
     return labelled, {"speakers": len({turn.speaker for turn in found})}
+
+
+def untold(error: Exception) -> dict[str, str]:
+    """The field that says why nobody was told apart."""
+    return {"diarization_error": f"{type(error).__name__}: {error}"[:300]}
 
 
 def _turns(pieces: Sequence[Piece], told: Sequence[Mapping[str, Any]], options: Any) -> Sequence[Turn]:

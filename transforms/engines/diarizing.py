@@ -88,7 +88,7 @@ class Diarizer:
         except WavemillError:
             raise
         except Exception as error:  # a library may raise anything
-            more = {"diarization_error": f"{type(error).__name__}: {error}"[:300]}
+            more = transcribe.untold(error)
         return Result({**heard.fields, **more}, heard.outputs)
 
     def _by_encoder(self, heard: Result, audio: Audio) -> dict[str, Any]:
