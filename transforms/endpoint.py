@@ -81,7 +81,7 @@ def chat(client: Any, settings: TextEndpoint, messages: Sequence[dict[str, str]]
         plain = {"model": body["model"], "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 1}
         try:
             _patiently(client, settings, plain)
-        except (_Refused, WavemillError):
+        except _Refused:
             detail = f"{place(settings)} answered {refused}: see WAVEMILL_TEXT_URL, _KEY and _MODEL"
             raise WavemillError("engine_unloadable", detail) from None
         raise WavemillError("engine_error", f"{place(settings)} answered {refused} to this request, and not to another") from None

@@ -147,6 +147,14 @@ def test_who_is_refused_with_a_plain_request_too_is_refused_altogether(server: E
     assert server.bodies[1]["messages"] == [{"role": "user", "content": "Hello"}] and server.bodies[1]["max_tokens"] == 1
 
 
+@pytest.mark.parametrize(("status", "code"), [(400, "engine_error"), (503, "endpoint_unavailable")])
+def test_a_plain_request_that_is_not_refused_but_fails_otherwise_ends_no_run(server: Endpoint, status: int, code: str) -> None:
+    server.answers = [(403, b"moderated")]
+    server.usual = lambda body: (status, b"no")
+    error = failure(settings(server, attempts=1))
+    assert (error.code, kind(error.code) == "system") == (code, False)
+
+
 def test_one_request_that_is_refused_where_others_are_not_is_its_items_fault(server: Endpoint) -> None:
     server.answers = [(403, b"moderated")]
     error = failure(settings(server))
