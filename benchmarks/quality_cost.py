@@ -4,7 +4,7 @@
 synthesize and clone is that of the speech made; `CPU s / s` is the time of all processors in its place, which grows less than wall time
 when other work runs beside it; `peak` is the most resident memory of the whole process tree. Rows are added as they are measured, and the
 line below is of the last. A minute and an hour are of 2026-11-24 and an AMD EPYC, but of clone an hour, translate-text and complete. Those and
-three hours are of 2026-11-27 and an Intel Xeon, which takes up to twice the processor time for the same work; of three hours all had other
+three hours are of 2026-11-27 and an Intel Xeon, where the same work took up to twice the processor time; nearly all of three hours had other
 measurements beside them, so their wall times say little. Speech is the demo story by Piper, music is generated; hours are the minute's material repeated.
 
 Over hours Piper stands for Kokoro where a voice speaks, but in clone. A voice is embedded, and a turn of a chat heard, up to

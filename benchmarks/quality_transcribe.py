@@ -1,8 +1,7 @@
 """What whisper-base hears of the demo story, told in full by two Kokoro voices and one of Piper: clean, in noise, and enhanced.
 
 The noise is 5 dB below the mean power of the whole telling, at the voice's own rate; enhanced is the noisy file through
-`wavemill enhance` as it comes. Numbers are compared as words. Whisper gains nothing by it: it was trained on noise, and what enhance
-takes away with the noise it would have heard.
+`wavemill enhance` as it comes. Numbers are compared as words. Whisper gains nothing by it here.
 """
 
 from __future__ import annotations
