@@ -109,16 +109,16 @@ class Chatterboxes:
         found = self._voices.get(name)
         if found is None:
             model = self.open(row)
-            with self.sampling(0, f"to listen to {reference.duration_s:.0f} s of a reference"):
+            with self._memory(f"to listen to {reference.duration_s:.0f} s of a reference"), self.sampling(0):
                 found = self._voices[name] = make(model, as_wav(Audio(samples[None], RATE_HZ)))
             while len(self._voices) > REMEMBERED:
                 self._voices.popitem(last=False)
         return found
 
     @contextmanager
-    def sampling(self, seed: int, purpose: str) -> Iterator[None]:
-        """The model to oneself, what it draws decided by the seed. Raises `out_of_memory`."""
-        with _SAMPLING, self._memory(purpose), self._torch.inference_mode():
+    def sampling(self, seed: int) -> Iterator[None]:
+        """The model to oneself, what it draws decided by the seed."""
+        with _SAMPLING, self._torch.inference_mode():
             self._torch.manual_seed(seed % 2**63)
             yield
 
@@ -138,7 +138,14 @@ class Chatterboxes:
         with self._lock:
             self._mark = self._mark or _watermarker()
             made = np.asarray(self._mark.apply_watermark(samples, sample_rate=RATE_HZ), np.float32)
-        return np.pad(made, (0, max(0, samples.size - made.size)))[: samples.size]
+        return as_many(made, samples.size)
+
+
+def as_many(samples: np.ndarray, frames: int) -> np.ndarray:
+    """Samples of shape (frames,), cut or filled up with silence: the models count in tokens of 40 ms."""
+    import numpy as np
+
+    return np.pad(samples, (0, max(0, frames - samples.size)))[:frames]
 
 
 @contextmanager

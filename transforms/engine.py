@@ -123,8 +123,8 @@ class Engine:
     """Longest audio piece, in seconds; 0 is no limit."""
     overlap_s: ClassVar[float] = 0.0
     """How far each piece reaches into the last one, for engines whose output runs along their input."""
-    max_batch: ClassVar[int] = 1
-    """Most pieces in one `run`."""
+    max_batch: int = 1
+    """Most pieces in one `run`; `load` may change it to what suits the device."""
     max_batch_s: ClassVar[float] = 0.0
     """Most seconds of audio in one `run` of several pieces, so that long pieces are shared out among threads; 0 is no limit."""
     fits: float = math.inf

@@ -10,9 +10,10 @@ from typing import Any, ClassVar, get_args
 
 from pydantic import Field
 
-from transforms import chatterbox_model, clone, embed, models, references, steps, synthesize
+from transforms import chatterbox_model, clone, embed, models, references, sentences, steps, synthesize
 from transforms.chatterbox_model import RATE_HZ, REMEMBERED, Chatterboxes, Name, lent, unpacked
 from transforms.engine import Engine, Place
+from transforms.engines.torch_place import Portion
 from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
 from transforms.provenance import PROVENANCE
@@ -47,6 +48,8 @@ LANGUAGES = (
     "tr",
 )
 """Those of the multilingual model but Chinese, for which its library fetches a word segmenter when it runs."""
+LEAST_CHARS = 40
+"""The shortest part of a sentence that is tried when memory does not suffice; of few words the model makes others."""
 TURBO_LEAST_S = 5.0
 """Turbo's library takes no shorter reference."""
 
@@ -72,6 +75,7 @@ class ChatterboxEngine(Engine):
 
     def load(self, place: Place) -> None:
         self._place, self._models = place, Chatterboxes(place)
+        self._portion = Portion(self.name, self._models.device)
         self._encoder: SpeakerEncoder | None = None
         self._stored = lru_cache(maxsize=REMEMBERED)(lambda voice, name: unpacked(read_voice(voice), name, self._models.device))
 
@@ -153,9 +157,13 @@ class Chatterbox(ChatterboxEngine):
         if name == "multilingual":
             # Resemble's own default: the light library lacks the watch over the alignment, which ends what goes round in circles
             drawn |= {"language_id": _base(options.language), "repetition_penalty": 2.0}
-        with self._models.sampling(piece.seed, f"for {len(text)} characters"), lent(model, "conds", voice):
-            made = model.generate(text, **drawn)
-        samples = self._models.marked(np.asarray(made[0].float().cpu(), np.float32))
+
+        def generate(most: float) -> np.ndarray:
+            with self._models.sampling(piece.seed), lent(model, "conds", voice):
+                made = [model.generate(part, **drawn) for part, _ in sentences.cut(text, round(most)) if sentences.spoken(part)]
+            return np.concatenate([np.asarray(one[0].float().cpu(), np.float32) for one in made])
+
+        samples = self._models.marked(self._portion.halving(len(text), "characters", LEAST_CHARS, generate))
         return Result({"model": name, "watermark": WATERMARK}, {"audio": Audio(np.clip(samples, -1, 1)[None], RATE_HZ)})
 
 

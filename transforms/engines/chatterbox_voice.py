@@ -8,10 +8,10 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from transforms import chatterbox_model, convert_voice, models, restyle, revoice, steps
+from transforms import chatterbox_model, convert_voice, models, restyle, revoice, steps, vad
 from transforms.blocks import gather, resample
 from transforms.chain import Stage, StageOptions, stage, stage_of
-from transforms.chatterbox_model import RATE_HZ, lent
+from transforms.chatterbox_model import RATE_HZ, as_many, lent
 from transforms.engines import cascade
 from transforms.engines.chatterbox import (
     METHOD,
@@ -28,6 +28,8 @@ from transforms.speakers import MODEL, RATE_HZ as HEARD_AT_HZ
 
 ROW = "chatterbox-vc"
 WINDOW = 2048
+LEAST_S = 2.0
+"""The shortest part of a recording that is tried when memory does not suffice."""
 
 
 class ChatterboxConvert(ChatterboxEngine):
@@ -71,10 +73,15 @@ class ChatterboxConvert(ChatterboxEngine):
             voice, told = self._target(target), told | {"method": METHOD, "provenance": PROVENANCE}
         elif piece.options.voice:
             voice, told = self.stored(piece.options.voice, "tts").gen, told | {"method": METHOD, "provenance": PROVENANCE}
-        with self._models.sampling(piece.seed, f"for {audio.duration_s:.0f} s of speech"), lent(model, "ref_dict", voice):
-            made = model.generate(chatterbox_model.as_wav(audio))
-        samples = np.asarray(made[0].float().cpu(), np.float32)
-        samples = np.pad(samples, (0, max(0, audio.frames - samples.size)))[: audio.frames]  # it counts in tokens of 40 ms
+
+        def convert(most_s: float) -> np.ndarray:
+            parts = np.split(audio.samples, vad.cut_points(audio, most_s), axis=1)
+            with self._models.sampling(piece.seed), lent(model, "ref_dict", voice):
+                made = [model.generate(chatterbox_model.as_wav(Audio(part, audio.rate_hz))) for part in parts]
+            heard = (np.asarray(one[0].float().cpu(), np.float32) for one in made)
+            return np.concatenate([as_many(samples, part.shape[1]) for samples, part in zip(heard, parts, strict=True)])
+
+        samples = self._portion.halving(audio.duration_s, "s of speech", LEAST_S, convert)
         return Result(told, {"audio": Audio(np.clip(self._models.marked(samples), -1, 1)[None], RATE_HZ)})
 
     def _target(self, target: Audio) -> Any:

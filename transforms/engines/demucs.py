@@ -7,13 +7,14 @@ Wisdom et al., "Differentiable Consistency Constraints for Improved Deep Speech 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from transforms import models, separate
 from transforms.engine import Engine, Place
-from transforms.engines.torch_place import open_torch
+from transforms.engines.torch_place import Portion, open_torch
 from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
 from transforms.records import Audio, Item, Outcome, Piece, Result
@@ -25,6 +26,8 @@ NAMES = {2: "htdemucs", 4: "htdemucs", 6: "htdemucs_6s"}
 OVERLAP = 0.25
 LEAST_S = 1.0
 """The shortest segment that is tried when memory does not suffice."""
+BATCH = 4
+"""Pieces that a GPU is given at once. A processor's cores are filled by calls."""
 
 
 class Demucs(Engine):
@@ -57,25 +60,30 @@ class Demucs(Engine):
         self._apply_model = apply_model
         self._opening, self._device = threading.Lock(), threading.Lock()
         self._bags: dict[str, Any] = {}
-        self._segment_s: dict[str, float] = {}
+        self._portion = Portion(self.name, self._place.device)
+        if self._place.device != "cpu":
+            self.max_batch = BATCH
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
-        return [self._separate(piece.inputs["audio"], piece.options) for piece in pieces]
+        """Pieces of one length are one batch; of different lengths they would be padded, which the models hear."""
+        return [outcome for _, alike in groupby(pieces, _frames) for outcome in self._separate(list(alike))]
 
     def close(self) -> None:
         self._bags.clear()
 
-    def _separate(self, audio: str | Audio, options: separate.Options) -> Result:
+    def _separate(self, pieces: Sequence[Piece]) -> Iterator[Result]:
+        """The stems of pieces of one length and the same options."""
         import numpy as np
 
-        assert isinstance(audio, Audio)
+        options = pieces[0].options
+        assert isinstance(options, separate.Options)
         bag = self._open(_name(options))
-        mix = np.array(audio.samples, np.float32, order="C")  # a copy: torch wants one that may be written
-        made = consistent(self._estimate(bag, _name(options), mix), mix)
-        stems = dict(zip(bag.sources, made, strict=True))
-        if options.stems == 2:
-            stems = {"vocals": stems["vocals"], "instrumental": mix - stems["vocals"]}
-        return Result({"method": _name(options)}, {name: Audio(samples, audio.rate_hz) for name, samples in stems.items()})
+        mixes = np.stack([_audio(piece).samples for piece in pieces]).astype(np.float32)
+        for mix, estimate in zip(mixes, self._estimate(bag, mixes), strict=True):
+            stems = dict(zip(bag.sources, consistent(estimate, mix), strict=True))
+            if options.stems == 2:
+                stems = {"vocals": stems["vocals"], "instrumental": mix - stems["vocals"]}
+            yield Result({"method": _name(options)}, {name: Audio(samples, self.rate_hz) for name, samples in stems.items()})
 
     def _open(self, name: str) -> Any:
         from demucs.pretrained import get_model
@@ -89,42 +97,32 @@ class Demucs(Engine):
                 except ModelLoadingError as error:
                     raise WavemillError("weights_mismatch", f"demucs-{name}: {error}", "model") from error
                 bag.to(self._place.device).eval()
-                self._segment_s[name] = min(float(model.segment) for model in bag.models)
                 self._bags[name] = bag
             return self._bags[name]
 
-    def _estimate(self, bag: Any, name: str, mix: np.ndarray) -> np.ndarray:
-        """What the models hear of each source: (sources, channels, frames). Raises `out_of_memory`.
+    def _estimate(self, bag: Any, mixes: np.ndarray) -> np.ndarray:
+        """What the models hear of each source, (pieces, sources, channels, frames), in mixes of shape (pieces, channels, frames).
 
-        Out of memory, a segment of half the length is tried, and kept for all that comes.
+        Out of memory with one piece, shorter segments are tried. Raises `out_of_memory`, or what torch raises of several pieces.
         """
-        torch = self._torch
-        level, spread = float(mix.mean()), float(mix.mean(axis=0).std()) + 1e-8
-        given = torch.from_numpy((mix - level) / spread)[None]
-        while True:
-            segment_s = self._segment_s[name]
-            try:
-                with ExitStack() as stack:
-                    stack.enter_context(torch.inference_mode())
-                    if self._place.device != "cpu":
-                        stack.enter_context(self._device)
-                    if self._place.device == "cuda":
-                        stack.enter_context(torch.autocast("cuda", torch.float16))
-                    made = self._apply_model(
-                        bag, given, shifts=0, split=True, overlap=OVERLAP, device=self._place.device, segment=segment_s
-                    )
-                return (made[0].float() * spread).numpy()  # type: ignore[no-any-return]
-            except (torch.OutOfMemoryError, MemoryError) as error:
-                if segment_s / 2 < LEAST_S:
-                    raise WavemillError("out_of_memory", f"demucs: even for segments of {segment_s:.1f} s") from error
-            self._shorten(bag, name, segment_s / 2)
+        levels, spreads = mixes.mean(axis=(1, 2)), mixes.mean(axis=1).std(axis=1) + 1e-8
+        given = self._torch.from_numpy((mixes - levels[:, None, None]) / spreads[:, None, None])
+        whole_s = min(float(model.segment) for model in bag.models)
 
-    def _shorten(self, bag: Any, name: str, segment_s: float) -> None:
-        for model in bag.models:
-            model.use_train_segment = False  # else it fills every segment up to the length it was trained with
-        self._segment_s[name] = min(self._segment_s[name], segment_s)
-        if self._place.device == "cuda":
-            self._torch.cuda.empty_cache()
+        def apply(segment_s: float) -> np.ndarray:
+            if segment_s < whole_s:
+                for model in bag.models:
+                    model.use_train_segment = False  # else it fills every segment up to the length it was trained with
+            with ExitStack() as stack:
+                stack.enter_context(self._torch.inference_mode())
+                if self._place.device != "cpu":
+                    stack.enter_context(self._device)
+                if self._place.device == "cuda":
+                    stack.enter_context(self._torch.autocast("cuda", self._torch.float16))
+                made = self._apply_model(bag, given, shifts=0, split=True, overlap=OVERLAP, device=self._place.device, segment=segment_s)
+            return made.float().numpy() * spreads[:, None, None, None]  # type: ignore[no-any-return]
+
+        return apply(whole_s) if len(mixes) > 1 else self._portion.halving(whole_s, "s of a segment", LEAST_S, apply)
 
 
 def consistent(made: np.ndarray, mix: np.ndarray) -> np.ndarray:
@@ -135,3 +133,13 @@ def consistent(made: np.ndarray, mix: np.ndarray) -> np.ndarray:
 def _name(options: BaseOptions) -> str:
     assert isinstance(options, separate.Options)
     return NAMES.get(options.stems, NAMES[4])
+
+
+def _audio(piece: Piece) -> Audio:
+    audio = piece.inputs["audio"]
+    assert isinstance(audio, Audio)
+    return audio
+
+
+def _frames(piece: Piece) -> int:
+    return _audio(piece).frames

@@ -58,7 +58,6 @@ class Kokoro(Engine):
     languages = tuple(phonemes.LANGUAGES.values())
     rate_hz = 24000
     max_chars = 350
-    max_tokens = MAX_TOKENS
     cost_s = 0.04
     gated = True
 
@@ -97,7 +96,8 @@ class Kokoro(Engine):
         language = options.language or voices.own_language(options.voice)
         return mix, phonemes.letter(language, voices.letter_of(voices.heaviest(mix)))
 
-    def _speak(self, text: str, options: synthesize.Options) -> Outcome:
+    def _speak(self, text: str, options: synthesize.Options, limit: int = MAX_TOKENS) -> Outcome:
+        """The text, said by the model in parts of at most `limit` phonemes."""
         import numpy as np
 
         mix, language = self._said_by(options)
@@ -105,7 +105,7 @@ class Kokoro(Engine):
         if not any(symbol.isalpha() for symbol in said):
             return Failure("empty_text", f"nothing in {text[:40]!r} can be spoken", "text")
         pack = self._pack(mix)
-        parts, heard = list(_cut(said, self.max_tokens)), []
+        parts, heard = list(_cut(said, limit)), []
         for part in parts:
             ids = [phonemes.ALPHABET[symbol] for symbol in part]
             heard.append(self._say(np.array([[0, *ids, 0]], np.int64), pack[len(ids) - 1], options))

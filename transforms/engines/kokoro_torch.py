@@ -12,12 +12,17 @@ from pydantic import Field
 
 from transforms import kokoro_model, phonemes, synthesize, voices, word_times
 from transforms.engine import Place
-from transforms.engines.kokoro import Kokoro
-from transforms.engines.torch_place import open_torch
+from transforms.engines.kokoro import MAX_TOKENS, Kokoro
+from transforms.engines.torch_place import Portion, open_torch
 from transforms.options import Options as BaseOptions
+from transforms.records import Outcome
 
 if TYPE_CHECKING:
     import numpy as np
+
+
+LEAST_PHONEMES = 30
+"""The shortest part of a sentence that is tried when memory does not suffice."""
 
 
 class KokoroTorchOptions(synthesize.Options):
@@ -39,12 +44,19 @@ class KokoroTorch(Kokoro):
     def load(self, place: Place) -> None:
         self._torch, self._place = open_torch(place, "kokoro.model")
         self._lock, self._device = threading.Lock(), threading.Lock()
+        self._portion = Portion(self.name, self._place.device)
         self._model: Any = None
         self._pack = lru_cache(maxsize=64)(partial(voices.read_pack, models_dir=place.models_dir))
 
     def close(self) -> None:
         self._model = None
         self._pack.cache_clear()
+
+    def _speak(self, text: str, options: synthesize.Options, limit: int = MAX_TOKENS) -> Outcome:
+        """Out of memory, the text is said in shorter parts. Raises `out_of_memory`."""
+        said = len(phonemes.phonemes(text, self._said_by(options)[1]))
+        speak = super()._speak
+        return self._portion.halving(min(limit, said), "phonemes", LEAST_PHONEMES, lambda most: speak(text, options, round(most)))
 
     def _told(self, text: str, parts: Sequence[str], spans: Sequence[np.ndarray], options: synthesize.Options) -> dict[str, Any]:
         assert isinstance(options, KokoroTorchOptions)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from transforms.engine import Place
@@ -14,6 +15,7 @@ from transforms.errors import WavemillError
 
 _HELD: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
 _OPENING = threading.Lock()
+T = TypeVar("T")
 
 
 def open_torch(place: Place, *needed: str) -> tuple[Any, Place]:
@@ -46,3 +48,32 @@ def shared(name: str, place: Place, make: Callable[[], Any]) -> Any:
         if model is None:
             model = _HELD[key] = make()
         return model
+
+
+class Portion:
+    """How much of one piece a model is given in one call: halved whenever memory does not suffice, and what then sufficed is kept to."""
+
+    def __init__(self, name: str, device: str) -> None:
+        self.name, self.device, self.most = name, device, math.inf
+
+    def halving(self, amount: float, unit: str, least: float, act: Callable[[float], T]) -> T:
+        """What `act` makes of a piece of so many units, told how many it may give the model in a call.
+
+        Raises `out_of_memory` where half would be less than `least`; nothing is learned from that.
+        """
+        import torch
+
+        whole = size = min(self.most, amount)
+        while True:
+            try:
+                made = act(size)
+            except (torch.OutOfMemoryError, MemoryError) as error:
+                if size / 2 < least:
+                    raise WavemillError("out_of_memory", f"{self.name}: even for {size:.3g} {unit} on {self.device}") from error
+            else:
+                if size < whole:
+                    self.most = min(self.most, size)
+                return made
+            if self.device == "cuda":  # only now, because the error holds what the call had made
+                torch.cuda.empty_cache()
+            size /= 2

@@ -9,7 +9,9 @@ from typing import Any
 
 import duckdb
 import pytest
+from click.testing import CliRunner
 
+import wavemill
 from pipelines.batch import run as runs
 from pipelines.spec import PipelineSpec
 from pipelines.supervised import Control
@@ -58,6 +60,13 @@ class Runner:
     ) -> runs.Summary:
         self.heard = Heard(act)
         return runs.run(self.spec(**fields), SETTINGS, self.heard, control or Control())
+
+    def command(self, operation: str, *flags: str) -> dict[str, Any]:
+        """What `wavemill run` says, with the engine that it took."""
+        answer = CliRunner().invoke(wavemill.root, ["run", operation, str(self.source), "-o", self.out, "--json", *flags])
+        assert answer.exit_code == 0, answer.output
+        plan = json.loads(self.store.read("plan/plan.json") or b"")
+        return {**json.loads(answer.stdout), "engine": plan["engine"]}
 
     def replay(self) -> runs.Summary:
         self.heard = Heard()

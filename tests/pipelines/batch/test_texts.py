@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.transforms.engines.test_apertium import real
 from tests.transforms.text_endpoint import echo, serve
+from transforms.pull import pull
+from transforms.settings import Settings
 
 from .conftest import Runner
 
@@ -77,3 +81,50 @@ def test_an_endpoint_that_is_down_fails_every_row_and_the_run_ends(runner: Runne
     runner.write([{"text": str(n)} for n in range(5)])
     summary = runner.run(operation="translate_text", engine="openai", options={"to": "es"})
     assert (summary.done, summary.failed) == (0, {"endpoint_unavailable": 5})
+
+
+@pytest.mark.slow
+def test_messages_are_answered_by_the_model_of_this_machine_each_by_itself_and_the_same_each_time(runner: Runner) -> None:
+    pull("smollm2-135m", Settings())
+    asked, flags = "Hi, what is the capital of France?", ("--max-tokens", "24", "--max-failures", "2")
+    turns = [{"role": "user", "content": "My name is Zebedee."}, {"role": "assistant", "content": "Hello Zebedee!"}]
+    runner.write(
+        [
+            {"id": "alone", "text": asked},
+            {"id": "nothing", "text": " "},
+            {"id": "again", "text": asked},
+            {"id": "short", "text": asked, "max_tokens": 3},
+            {"id": "later", "text": "What is my name?", "messages": turns},
+            {"id": "no turns", "text": asked, "messages": "Hi"},
+        ]
+    )
+    told = runner.command("complete", *flags)
+    assert (told["engine"], told["done"], told["failed"]) == ("smollm", 4, {"empty_text": 1, "bad_option": 1})
+    rows = {row["id"]: row for row in runner.manifest() if row["status"] == "done"}
+    fields = {name: json.loads(row["fields"]) for name, row in rows.items()}
+    assert "Paris" in rows["alone"]["text"] and rows["alone"]["text"] == rows["again"]["text"]
+    assert fields["short"]["tokens"] == 3 < fields["alone"]["tokens"]
+    assert "Zebedee" in rows["later"]["text"]
+    assert {Path(row["uri"]).read_text() for row in rows.values()} == {row["text"] for row in rows.values()}
+    assert runner.command("complete", *flags)["made"] == 0
+
+
+@real
+def test_texts_are_translated_by_the_program_of_this_machine_and_a_pair_it_lacks_costs_its_row(runner: Runner) -> None:
+    runner.write(
+        [
+            {"id": "one", "text": "The boat is late.\n\nGood morning."},
+            {"id": "back", "text": "El barco es grande.", "source": "es", "to": "en"},
+            {"id": "nobody's", "text": "The boat is late.", "to": "tlh"},
+        ]
+    )
+    flags = ("--to", "es", "--max-failures", "1")
+    told = runner.command("translate-text", *flags)
+    assert (told["engine"], told["done"], told["failed"]) == ("apertium", 2, {"unsupported_language": 1})
+    rows = {row["id"]: row for row in runner.manifest() if row["status"] == "done"}
+    assert {name: (row["text"], row["language"]) for name, row in rows.items()} == {
+        "one": ("El bote es tarde.\n\nBuenos días.", "es"),
+        "back": ("The ship is big.", "en"),
+    }
+    assert [Path(row["uri"]).read_text() for row in rows.values()] == [row["text"] for row in rows.values()]
+    assert runner.command("translate-text", *flags)["made"] == 0

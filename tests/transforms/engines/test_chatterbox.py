@@ -286,6 +286,62 @@ def test_memory_that_does_not_suffice_is_the_items_own_transient_failure(
 
 
 @pytest.mark.slow
+def test_a_text_that_memory_does_not_hold_is_spoken_in_parts_and_so_are_those_after_it(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    engine = engine_class("synthesize", "chatterbox")()
+    engine.load(Place("cpu", 1, models_dir))
+    speaking = engine._models.open("chatterbox")  # type: ignore[attr-defined]
+    asked, generate = list[str](), speaking.generate
+
+    def short_of_memory(text: str, **given: Any) -> Any:
+        asked.append(text)
+        if len(text) > 60:
+            raise torch.OutOfMemoryError("injected")
+        return generate(text, **given)
+
+    monkeypatch.setattr(speaking, "generate", short_of_memory)
+    first = samples(made(engine, {"text": LONG}))
+    assert len(asked[0]) > 60 > max(map(len, asked[1:]))
+    assert " ".join(asked[1:]) == asked[0] == LONG
+    asked.clear()
+    assert samples(made(engine, {"text": LONG})).tobytes() == first.tobytes()
+    assert " ".join(asked) == LONG, "and nothing larger is tried again"
+    engine.close()
+
+
+@pytest.mark.slow
+def test_a_recording_that_memory_does_not_hold_is_converted_in_parts_and_is_as_long_as_it_was(
+    models_dir: Path, joe: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import soundfile
+    import torch
+
+    engine = engine_class("convert_voice", "chatterbox")()
+    engine.load(Place("cpu", 1, models_dir))
+    model = engine._models.open("chatterbox-vc")  # type: ignore[attr-defined]
+    asked, generate = list[float](), model.generate
+
+    def short_of_memory(file: Any, **given: Any) -> Any:
+        asked.append(soundfile.info(file).duration)
+        file.seek(0)
+        if asked[-1] > 4:
+            raise torch.OutOfMemoryError("injected")
+        return generate(file, **given)
+
+    monkeypatch.setattr(model, "generate", short_of_memory)
+    converted = samples(made(engine, {"audio": joe}))
+    assert asked[0] > 4 > max(asked[1:])
+    assert sum(asked[1:]) == pytest.approx(joe.duration_s) and converted.size == joe.frames
+    asked.clear()
+    assert samples(made(engine, {"audio": joe})).tobytes() == converted.tobytes()
+    assert max(asked) < 4
+    engine.close()
+
+
+@pytest.mark.slow
 def test_broken_weights_are_told_from_missing_ones(models_dir: Path, tmp_path: Path) -> None:
     (tmp_path / "chatterbox").mkdir()
     for file in (models_dir / "chatterbox").iterdir():

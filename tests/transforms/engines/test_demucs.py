@@ -161,12 +161,62 @@ def test_out_of_memory_the_segment_is_halved_until_it_fits_and_stays_so(engine: 
     assert max(seen) < 2.0
 
 
+def batches(engine: Demucs, pieces: list[np.ndarray]) -> list[dict[str, np.ndarray]]:
+    """The stems of each, all of them asked for at once."""
+    item = Item("0" * 64, "a", "separate", "demucs", engine.Options(), {})
+    flow = [Work(item, [Piece({"audio": Audio(samples, RATE_HZ)}, item.options, 0)]) for samples in pieces]
+    found = [work.payload.results[0] for work in steps.infer(list(flow), engine) if isinstance(work, Work)]
+    assert len(found) == len(pieces)
+    return [{name: audio.samples for name, audio in one.outputs.items()} for one in found]
+
+
+def test_a_gpu_is_given_several_pieces_at_once_and_a_processor_one(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    engines = {device: Demucs() for device in ("cuda", "cpu")}
+    for device, engine in engines.items():
+        engine.load(Place(device, 1, models_dir))
+    assert (engines["cuda"].max_batch, engines["cpu"].max_batch) == (4, 1)
+
+
+def test_pieces_of_one_length_are_one_batch_and_come_out_as_they_do_alone(engine: Demucs) -> None:
+    seen, pieces = list[int](), [MIX, MIX[:, ::-1] * 0.2, MIX[:, :RATE_HZ], MIX[::-1]]
+    alone = [separated(engine, samples) for samples in pieces]
+    engine._open("htdemucs").models[0].register_forward_pre_hook(lambda model, given: seen.append(len(given[0])))
+    engine.max_batch = 4
+    for one, other in zip(batches(engine, pieces), alone, strict=True):
+        for name, stem in other.items():
+            np.testing.assert_allclose(one[name], stem, atol=1e-5)
+    assert seen == [2, 2, 1, 1, 1], "two segments of two pieces, one of the short one, two of the last"
+
+
+def test_a_batch_that_memory_does_not_hold_is_halved_before_a_segment_is_and_the_size_is_kept_to(engine: Demucs) -> None:
+    import torch
+
+    seen = list[tuple[int, int]]()
+
+    def short_of_memory(layer: Any, given: Any) -> None:
+        seen.append((len(given[0]), given[0].shape[-1]))
+        if seen[-1][0] > 2:
+            raise torch.OutOfMemoryError("injected")
+
+    engine._open("htdemucs").models[0].tencoder[0].register_forward_pre_hook(short_of_memory)
+    engine.max_batch, short = 4, MIX[:, : 2 * RATE_HZ]
+    batches(engine, [short] * 4)
+    assert [pieces for pieces, _ in seen] == [4, 2, 2] and engine.fits == 4.0
+    seen.clear()
+    batches(engine, [short] * 4)
+    assert [pieces for pieces, _ in seen] == [2, 2]
+    assert len({frames for _, frames in seen}) == 1
+
+
 def test_memory_that_never_suffices_is_the_items_own_transient_failure(engine: Demucs) -> None:
     def no_memory(model: Any, given: Any) -> None:
         raise MemoryError
 
     engine._open("htdemucs").models[0].register_forward_pre_hook(no_memory)
-    with pytest.raises(WavemillError, match="even for segments") as caught:
+    with pytest.raises(WavemillError, match=r"even for 1\.95 s of a segment") as caught:
         separated(engine, MIX)
     assert caught.value.code == "out_of_memory"
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import gc
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import pytest
 
 from transforms.engine import Place
 from transforms.engines.ctranslate2_place import device_of
 from transforms.engines.sessions import provider
-from transforms.engines.torch_place import open_torch, shared
+from transforms.engines.torch_place import Portion, open_torch, shared
 from transforms.engines.whisper_model import WhisperModel
 from transforms.errors import WavemillError
 
@@ -42,6 +44,61 @@ def test_torch_takes_the_device_that_is_named_or_none(monkeypatch: pytest.Monkey
     with pytest.raises(WavemillError, match="mps") as caught:
         open_torch(Place("mps"))
     assert (caught.value.code, caught.value.field) == ("engine_unloadable", "device")
+
+
+@pytest.mark.extra("torch")
+def test_a_piece_that_is_too_large_is_worked_in_halves_and_what_fits_is_kept_to() -> None:
+    import torch
+
+    asked = list[float]()
+
+    def act(most: float) -> str:
+        asked.append(most)
+        if most > 30:
+            raise torch.OutOfMemoryError("injected") if len(asked) % 2 else MemoryError("injected")
+        return f"in parts of {most:g}"
+
+    portion = Portion("one", "cpu")
+    assert portion.halving(20, "characters", 10, act) == "in parts of 20"
+    assert portion.most == math.inf, "what a small piece takes says nothing of a larger one"
+    assert portion.halving(100, "characters", 10, act) == "in parts of 25"
+    assert portion.halving(100, "characters", 10, act) == "in parts of 25"
+    assert portion.halving(12, "characters", 10, act) == "in parts of 12"
+    assert asked == [20, 100, 50, 25, 25, 12]
+
+
+@pytest.mark.extra("torch")
+def test_memory_that_never_suffices_is_told_of_the_smallest_part_and_teaches_nothing() -> None:
+    def act(most: float) -> str:
+        raise MemoryError("injected")
+
+    portion = Portion("one", "mps")
+    with pytest.raises(WavemillError, match=r"one: even for 12\.5 characters on mps") as caught:
+        portion.halving(100, "characters", 10, act)
+    assert (caught.value.code, portion.most) == ("out_of_memory", math.inf)
+    with pytest.raises(ZeroDivisionError):
+        portion.halving(100, "characters", 10, lambda most: 1 / 0)
+
+
+@pytest.mark.extra("torch")
+def test_what_a_gpu_held_for_a_call_that_failed_is_let_go_before_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    class Tensor:
+        pass
+
+    held, alive = WeakSet[Tensor](), list[int]()
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: alive.append(len(held)))
+
+    def act(most: float) -> float:
+        tensor = Tensor()
+        held.add(tensor)
+        if most > 30:
+            raise torch.OutOfMemoryError("injected")
+        return most
+
+    assert Portion("one", "cuda").halving(100, "characters", 10, act) == 25
+    assert alive == [0, 0]
 
 
 def test_onnxruntime_takes_the_gpu_only_where_it_has_one() -> None:

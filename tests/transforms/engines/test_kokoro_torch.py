@@ -92,17 +92,42 @@ def test_each_word_is_told_when_another_model_hears_it(engine: Engine) -> None:
     assert "words" not in engine.run([Piece({"text": "One."}, KokoroTorch.Options(), 0)])[0].fields  # type: ignore[union-attr]
 
 
-def test_out_of_memory_is_a_failure_that_another_run_may_not_have(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def holding(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
+    """A model with memory for so many tokens at once; and how many it was given."""
     import torch
 
-    speak = kokoro_model.speak
+    given, speak = list[int](), kokoro_model.speak
 
     def short_of_memory(model: Any, ids: Any, *others: Any) -> Any:
-        if ids.shape[-1] > 40:
+        given.append(ids.shape[-1])
+        if ids.shape[-1] > most:
             raise torch.OutOfMemoryError("injected")
         return speak(model, ids, *others)
 
     monkeypatch.setattr(kokoro_model, "speak", short_of_memory)
+    return given
+
+
+def test_a_sentence_that_memory_does_not_hold_is_said_in_parts_and_so_are_those_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh = loaded(KokoroTorch)
+    given = holding(monkeypatch, 40)
+    text = "The keeper had not spoken to anyone for days, and he did not mind at all, as he told the boat."
+    sound = said(fresh, text)
+    assert max(given) > 80
+    given.clear()
+    heard = words(sound)
+    assert [word for word in text.lower().replace(",", "").strip(".").split() if word not in heard] == []
+    np.testing.assert_array_equal(said(fresh, text), sound)
+    assert max(given) <= 40 and len(given) >= 3
+    told = fresh.run([Piece({"text": text}, KokoroTorch.Options(word_timestamps=True), 0)])[0]
+    assert isinstance(told, Result)
+    assert [word["word"] for word in told.fields["words"]] == text.split()
+    assert told.fields["words"][-1]["end"] > told.outputs["audio"].duration_s - 1
+    fresh.close()
+
+
+def test_out_of_memory_is_a_failure_that_another_run_may_not_have(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    holding(monkeypatch, 16)
     options = KokoroTorch.Options()
     items = [Item("0" * 64, "a", "synthesize", "kokoro-torch", options, {}) for _ in range(3)]
     texts = ("One.", TEXTS[0], "Two.")
