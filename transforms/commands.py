@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable
-from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -159,14 +158,14 @@ def engines(as_json: bool) -> None:
 
 
 def _engines() -> Iterable[dict[str, Any]]:
-    from transforms.engine import engine_class, engines
+    from transforms.engine import absent, engine_class, engines
     from transforms.operations import OPERATIONS
 
     for row in OPERATIONS.values():
         for name in engines(row.name):
             cls = engine_class(row.name, name)
-            missing = [module for module in cls.requires if find_spec(module) is None]
-            absent = [program for program in cls.programs if shutil.which(program) is None]
+            missing = absent(cls)
+            programs = [program for program in cls.programs if shutil.which(program) is None]
             extra = f"wavemill[{cls.extra}]" if cls.extra else "wavemill"
             yield {
                 "operation": row.name,
@@ -174,8 +173,8 @@ def _engines() -> Iterable[dict[str, Any]]:
                 "default": name == row.default_engine,
                 "state": f"lacks {', '.join(missing)}: pip install '{extra}'"
                 if missing
-                else f"lacks the program {', '.join(absent)}"
-                if absent
+                else f"lacks the program {', '.join(programs)}"
+                if programs
                 else "installed",
                 "parallel": cls.parallel,
                 "batch": cls.max_batch,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -196,3 +197,16 @@ def engine_class(operation: str, name: str) -> type[Engine]:
     module, _, attribute = known[name].partition(":")
     found: type[Engine] = getattr(import_module(module), attribute)
     return found
+
+
+def absent(cls: type[Engine]) -> list[str]:
+    """The modules an engine needs that are not installed here."""
+    return [module for module in cls.requires if find_spec(module) is None]
+
+
+def check_installed(cls: type[Engine]) -> None:
+    """Before weights are fetched in vain. Raises `engine_unloadable` with what to install."""
+    if missing := absent(cls):
+        wanted = f"wavemill[{cls.extra}]" if cls.extra else "wavemill"
+        detail = f"the engine {cls.name} needs {', '.join(missing)}, not installed here: pip install '{wanted}'"
+        raise WavemillError("engine_unloadable", detail, "engine")

@@ -16,6 +16,7 @@ from sinks.kafka import Record
 from sources import claims
 from sources.kafka import Message
 from transforms import identity, pull, steps
+from transforms.engine import check_installed
 from transforms.errors import WavemillError, kind
 from transforms.options import Options
 from transforms.records import Failure, Item, Outcome
@@ -56,6 +57,7 @@ class Desk:
         self.spec, self.settings, self.row, self.on_bytes = spec, settings, spec.row, on_bytes
         self.store = Store(spec.out, settings.storage_patience_s)
         self.engine = spec.new_engine()
+        check_installed(type(self.engine))
         self._options = lru_cache(maxsize=4096)(self._parse)
         self._prefix = lru_cache(maxsize=4096)(lambda text: identity.prefix(self.engine, self._options(text)))
         self._options("{}")

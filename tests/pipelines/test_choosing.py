@@ -13,6 +13,7 @@ import wavemill
 from tests.pipelines.batch.conftest import Runner
 from transforms import codec
 from transforms.engines.echo import EchoSpeech
+from transforms.engines.kokoro_torch import KokoroTorch
 from transforms.engines.piper import Piper
 from transforms.options import AudioOptions
 from transforms.records import Audio
@@ -156,3 +157,18 @@ def test_what_is_not_on_this_machine_is_unavailable_and_not_a_wrong_command(
     assert answer.exit_code == 2
     assert answer.stderr.startswith("wavemill: model_unavailable: ") and says in answer.stderr
     assert not (here / "out/manifest.parquet").exists() and len(answer.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "command", [("synthesize", "Hallo."), ("synthesize", "Hallo.", "--stream"), ("run", "synthesize", "lines.txt"), STREAM]
+)
+def test_what_is_not_installed_is_told_before_weights_are_looked_for(
+    command: tuple[str, ...], here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if command is STREAM:
+        pytest.importorskip("kafka", reason="the extra kafka is not installed")
+    monkeypatch.setattr(KokoroTorch, "requires", ("kokoro", "no_such_module", "torch_of_nobody"))
+    answer = call(*command, "-e", "kokoro-torch", *(() if command is STREAM else ("-o", "out.wav")), "--no-pull")
+    assert answer.exit_code == 3
+    assert "wavemill: engine_unloadable: " in answer.stderr
+    assert "no_such_module, torch_of_nobody, not installed here: pip install 'wavemill[torch]'" in answer.stderr

@@ -20,6 +20,8 @@ from transforms.voice_library import PACK_SHAPE
 if TYPE_CHECKING:
     import numpy as np
 
+Heard = tuple[str, "np.ndarray", "np.ndarray"]
+"""Phonemes, and of them what `Kokoro._say` gives."""
 MAX_TOKENS = PACK_SHAPE[0]
 VOICES = {
     "a": "af_bella",
@@ -58,6 +60,7 @@ class Kokoro(Engine):
     languages = tuple(phonemes.LANGUAGES.values())
     rate_hz = 24000
     max_chars = 350
+    max_tokens = MAX_TOKENS
     cost_s = 0.04
     gated = True
 
@@ -96,23 +99,28 @@ class Kokoro(Engine):
         language = options.language or voices.own_language(options.voice)
         return mix, phonemes.letter(language, voices.letter_of(voices.heaviest(mix)))
 
-    def _speak(self, text: str, options: synthesize.Options, limit: int = MAX_TOKENS) -> Outcome:
-        """The text, said by the model in parts of at most `limit` phonemes."""
+    def _speak(self, text: str, options: synthesize.Options) -> Outcome:
         import numpy as np
 
         mix, language = self._said_by(options)
         said = phonemes.phonemes(text, language)
         if not any(symbol.isalpha() for symbol in said):
             return Failure("empty_text", f"nothing in {text[:40]!r} can be spoken", "text")
-        pack = self._pack(mix)
-        parts, heard = list(_cut(said, limit)), []
-        for part in parts:
-            ids = [phonemes.ALPHABET[symbol] for symbol in part]
-            heard.append(self._say(np.array([[0, *ids, 0]], np.int64), pack[len(ids) - 1], options))
-        fields = self._told(text, parts, [spans for _, spans in heard], options)
+        heard = self._heard(said, self._pack(mix), options, self.max_tokens)
+        fields = self._told(text, [part for part, _, _ in heard], [spans for _, _, spans in heard], options)
         if voices.of_recording(options.voice):
             fields["provenance"] = PROVENANCE
-        return Result(fields, {"audio": Audio(np.concatenate([samples for samples, _ in heard])[None], self.rate_hz)})
+        return Result(fields, {"audio": Audio(np.concatenate([samples for _, samples, _ in heard])[None], self.rate_hz)})
+
+    def _heard(self, said: str, pack: np.ndarray, options: synthesize.Options, limit: int) -> list[Heard]:
+        """Phonemes in the voice of a pack, the model being given at most `limit` of them at once."""
+        import numpy as np
+
+        heard = []
+        for part in _cut(said, limit):
+            ids = [phonemes.ALPHABET[symbol] for symbol in part]
+            heard.append((part, *self._say(np.array([[0, *ids, 0]], np.int64), pack[len(ids) - 1], options)))
+        return heard
 
     def _told(self, text: str, parts: Sequence[str], spans: Sequence[np.ndarray], options: synthesize.Options) -> dict[str, Any]:
         """What else is known of a text whose phonemes were said in those parts."""

@@ -12,10 +12,9 @@ from pydantic import Field
 
 from transforms import kokoro_model, phonemes, synthesize, voices, word_times
 from transforms.engine import Place
-from transforms.engines.kokoro import MAX_TOKENS, Kokoro
+from transforms.engines.kokoro import Heard, Kokoro
 from transforms.engines.torch_place import Portion, open_torch
 from transforms.options import Options as BaseOptions
-from transforms.records import Outcome
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,11 +51,12 @@ class KokoroTorch(Kokoro):
         self._model = None
         self._pack.cache_clear()
 
-    def _speak(self, text: str, options: synthesize.Options, limit: int = MAX_TOKENS) -> Outcome:
-        """Out of memory, the text is said in shorter parts. Raises `out_of_memory`."""
-        said = len(phonemes.phonemes(text, self._said_by(options)[1]))
-        speak = super()._speak
-        return self._portion.halving(min(limit, said), "phonemes", LEAST_PHONEMES, lambda most: speak(text, options, round(most)))
+    def _heard(self, said: str, pack: np.ndarray, options: synthesize.Options, limit: int) -> list[Heard]:
+        """Out of memory, shorter parts are said. Raises `out_of_memory`."""
+        heard = super()._heard
+        return self._portion.halving(
+            min(limit, len(said)), "phonemes", LEAST_PHONEMES, lambda most: heard(said, pack, options, round(most))
+        )
 
     def _told(self, text: str, parts: Sequence[str], spans: Sequence[np.ndarray], options: synthesize.Options) -> dict[str, Any]:
         assert isinstance(options, KokoroTorchOptions)
