@@ -73,11 +73,11 @@ def resample(blocks: Iterable[Block], from_hz: int, to_hz: int, channels: int) -
         yield made.reshape(-1, channels).T
 
 
-def spill(audio: Audio) -> Audio:
-    """The same audio, on disk when it is large."""
-    if isinstance(audio.samples, np.memmap) or audio.samples.nbytes <= SPILL_BYTES:
+def spill(audio: Audio, least_bytes: int = SPILL_BYTES) -> Audio:
+    """The same audio, on disk when it is of more than so many bytes."""
+    if isinstance(audio.samples, np.memmap) or audio.samples.nbytes <= least_bytes:
         return audio
-    return gather((audio.samples,), audio.rate_hz, audio.channels)
+    return gather((audio.samples,), audio.rate_hz, audio.channels, spill_bytes=0)
 
 
 @cache

@@ -25,6 +25,10 @@ OnPieces = Callable[[Sequence[Piece], float], None]
 Answer = tuple[Outcome, float]
 T = TypeVar("T")
 R = TypeVar("R")
+HELD_BYTES = 128 << 20
+"""What small audio may wait in memory, of all pieces of a call of `infer`: 23 minutes at 24 kHz."""
+FEW_BYTES = 64 << 10
+"""What is not worth a file of its own."""
 
 
 class Inferred(NamedTuple):
@@ -252,6 +256,7 @@ class _Call:
 
     def __init__(self, engine: Engine, stop: threading.Event, on_pieces: OnPieces | None) -> None:
         self.engine, self.stop, self.on_pieces = engine, stop, on_pieces
+        self.held_bytes = 0
 
     def __call__(self, batch: Sequence[Piece]) -> list[Answer]:
         began = time.perf_counter()
@@ -276,7 +281,7 @@ class _Call:
             outcomes = self.engine.run(batch)
             if len(outcomes) != len(batch):
                 raise RuntimeError(f"{self.engine.name} gave {len(outcomes)} outcomes for {len(batch)} pieces")
-            return [_spilled(outcome) for outcome in outcomes]
+            return [self._spilled(outcome) for outcome in outcomes]
         except WavemillError as error:
             if error.kind in ("system", "usage"):
                 raise
@@ -295,6 +300,20 @@ class _Call:
             self.engine.fits = min(self.engine.fits, _padded(batch) / 2)
         return outcomes
 
+    def _spilled(self, outcome: Outcome) -> Outcome:
+        """Large audio waits on disk for the item's other pieces, and small audio where much is waiting."""
+        if isinstance(outcome, Failure):
+            return outcome
+        return Result(outcome.fields, {name: self._kept(o) if isinstance(o, Audio) else o for name, o in outcome.outputs.items()})
+
+    def _kept(self, audio: Audio) -> Audio:
+        from transforms.blocks import SPILL_BYTES, spill
+
+        kept = spill(audio, SPILL_BYTES if self.held_bytes < HELD_BYTES else FEW_BYTES)
+        if kept is audio:
+            self.held_bytes += audio.samples.nbytes
+        return kept
+
 
 def _release(piece: Piece) -> None:
     """Long audio that has been heard need not stay in memory."""
@@ -303,15 +322,6 @@ def _release(piece: Piece) -> None:
             from transforms.blocks import release
 
             release(given.samples)
-
-
-def _spilled(outcome: Outcome) -> Outcome:
-    """Large audio waits on disk for the item's other pieces."""
-    if isinstance(outcome, Failure) or not any(isinstance(output, Audio) for output in outcome.outputs.values()):
-        return outcome
-    from transforms.blocks import spill
-
-    return Result(outcome.fields, {name: spill(o) if isinstance(o, Audio) else o for name, o in outcome.outputs.items()})
 
 
 def join(works: Flow, operation: Operation, engine: Engine) -> Flow:

@@ -141,9 +141,12 @@ def _words(pieces: Sequence[Piece], results: Sequence[Result], gated: Sequence[t
 
 def _gated(pieces: Sequence[Piece], results: Iterable[Result], engine: Engine) -> Iterator[tuple[Audio, int]]:
     """The audio of each piece, and the frames that were cut from its beginning."""
+    from transforms.blocks import release
+
     for n, (piece, result) in enumerate(zip(pieces, results, strict=True), 1):
         audio = result.outputs["audio"]
         yield _gate(n, len(pieces), piece, audio) if engine.gated else (audio, 0)
+        release(audio.samples)
 
 
 def _gate(n: int, of: int, piece: Piece, audio: Audio) -> tuple[Audio, int]:
@@ -159,6 +162,7 @@ def _gate(n: int, of: int, piece: Piece, audio: Audio) -> tuple[Audio, int]:
 def _blocks(pieces: Sequence[Piece], heard: Sequence[Audio]) -> Iterator[Any]:
     import numpy as np
 
+    from transforms.blocks import release
     from transforms.speech import fade
 
     for piece, audio in zip(pieces, heard, strict=True):
@@ -167,6 +171,7 @@ def _blocks(pieces: Sequence[Piece], heard: Sequence[Audio]) -> Iterator[Any]:
                 yield samples
             elif seconds:
                 yield np.zeros((audio.channels, round(seconds * audio.rate_hz)), np.float32)
+        release(audio.samples)
 
 
 def _merge(all_fields: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
@@ -16,7 +17,8 @@ from hypothesis import given, strategies as st
 from transforms import steps
 from transforms.engines.echo import EchoSpeech, EchoTranscript
 from transforms.errors import CODES, WavemillError, kind
-from transforms.records import Audio, Failure, Item, Outcome, Piece, Result, Work
+from transforms.operations import operation
+from transforms.records import Audio, Failure, Input, Item, Outcome, Piece, Result, Work
 from transforms.steps import Flow, Stopped
 
 OPTIONS = EchoSpeech.Options(fail_on="fails", raise_on="raises")
@@ -297,3 +299,42 @@ def test_threads_that_finish_out_of_order_change_no_order() -> None:
         found = steps.infer(flow, Uneven(), pool, on_pieces=lambda _, seconds: spent_s.append(seconds))
     assert told(found) == [[str(n), str(n + 1)] for n in range(0, 24, 2)]
     assert sum(one.payload.seconds for one in found if isinstance(one, Work)) == pytest.approx(sum(spent_s))
+
+
+class Long(EchoSpeech):
+    """Half a megabyte of sound for each text, and hardly any for `-`."""
+
+    gated = False
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        frames = [10 if text == "-" else 1 << 17 for text in texts_of(pieces)]
+        return [
+            Result(outputs={"audio": Audio(np.full((1, many), 0.1 + piece.seed / 1000, np.float32), 24000)})
+            for piece, many in zip(pieces, frames, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("threads", [0, 2])
+def test_what_many_small_pieces_say_waits_on_disk_once_much_is_in_memory_and_is_joined_to_the_same(
+    threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"text": Input("text", "said")}
+    flow = [replace(one, item=replace(one.item, inputs=given)) for one in (work(*["said"] * 30, "-"), work(*["said"] * 10))]
+
+    def joined(held_bytes: int) -> tuple[list[np.ndarray], list[Any]]:
+        monkeypatch.setattr(steps, "HELD_BYTES", held_bytes)
+        with ThreadPoolExecutor(threads or 1) as pool:
+            done = steps.infer(list(flow), Long(), pool if threads else None)
+        sounds = [result.outputs["audio"].samples for one in done if isinstance(one, Work) for result in one.payload.results]
+        whole = [one.payload.outputs["audio"].samples for one in steps.join(done, operation("synthesize"), Long()) if isinstance(one, Work)]
+        return sounds, whole
+
+    kept, whole = joined(1 << 30)
+    assert not any(isinstance(samples, np.memmap) for samples in kept)
+    few, same = joined(4 << 20)
+    waiting = [samples.nbytes for samples in few if not isinstance(samples, np.memmap)]
+    assert sum(waiting) <= (4 << 20) + (threads + 1) * (1 << 19) < sum(samples.nbytes for samples in few)
+    assert min(waiting) == 40, "what is hardly anything is no file"
+    assert len(whole) == 2
+    for one, other in zip(whole, same, strict=True):
+        np.testing.assert_array_equal(one, other)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import secrets
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from transforms import complete, models
@@ -19,12 +20,11 @@ CONTEXT = 8192
 
 
 class SmolLM(Engine):
-    """One conversation at a time by all cores: answers computed side by side would differ in their last bits."""
+    """A conversation a thread, each with one of its own inside llama.cpp: company, and more threads, would change the last bits of an answer."""
 
     name = "smollm"
     operation = "complete"
-    version = 1
-    parallel = "one"
+    version = 2
     Options = complete.Options
     requires = ("xllamacpp",)
     max_chars = 100_000
@@ -38,25 +38,26 @@ class SmolLM(Engine):
             import xllamacpp  # noqa: F401  a broken installation shows here, before any work
         except ImportError as error:
             raise WavemillError("engine_unloadable", f"xllamacpp: {error}") from error
-        self._place, self._server = place, None
+        self._place, self._opening, self._idle = place, threading.Lock(), list[Any]()
+        self._working = threading.Semaphore(place.threads if place.device == "cpu" else 1)
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         return [self._answer(piece) for piece in pieces]
 
     def close(self) -> None:
-        self._server = None
+        self._idle.clear()
 
     def _answer(self, piece: Piece) -> Outcome:
         options = piece.options
-        answer = self._open().handle_chat_completions(
-            {
-                "messages": complete.conversation(piece),
-                "max_tokens": options.max_tokens,
-                "temperature": options.temperature,
-                "seed": piece.seed % 2**31,
-                "cache_prompt": False,  # what the last conversation left would change the next one's last bits
-            }
-        )
+        asked = {
+            "messages": complete.conversation(piece),
+            "max_tokens": options.max_tokens,
+            "temperature": options.temperature,
+            "seed": piece.seed % 2**31,
+            "cache_prompt": False,  # what the last conversation left would change the next one's last bits
+        }
+        with self._free() as server:
+            answer = server.handle_chat_completions(asked)
         error = answer.get("error")
         if error and error.get("type") == "exceed_context_size_error":
             detail = f"{error.get('n_prompt_tokens')} tokens of conversation, more than {CONTEXT}, which the model can take"
@@ -67,19 +68,32 @@ class SmolLM(Engine):
         fields = {"text": (choice["message"]["content"] or "").strip(), "tokens": answer["usage"]["completion_tokens"]}
         return Result(complete.told(fields, "length" if choice.get("finish_reason") == "length" else ""))
 
-    def _open(self) -> Any:
-        if self._server is None:
-            from xllamacpp import CommonParams, Server
+    @contextmanager
+    def _free(self) -> Iterator[Any]:
+        """A server that answers nobody else; they share the weights on disk."""
+        with self._working:
+            try:
+                server = self._idle.pop()
+            except IndexError:
+                server = self._open()
+            try:
+                yield server
+            finally:
+                self._idle.append(server)
 
-            row = models.known(MODEL)
-            params = CommonParams()
-            params.model.path = str(models.folder(MODEL, self._place.models_dir) / row.files[0].name)
-            params.n_ctx, params.n_parallel = CONTEXT, 1
-            params.cpuparams.n_threads = params.cpuparams_batch.n_threads = len(os.sched_getaffinity(0))
-            params.n_gpu_layers = -1 if self._place.device in ("cuda", "auto") else 0
-            params.warmup, params.verbosity = False, -1
-            params.cache_ram_mib = params.n_ctx_checkpoints = 0
-            # the library opens a port on this machine for its own web server; nobody else is let in
-            params.api_keys, params.ui = [secrets.token_hex()], False
-            self._server = Server(params)
-        return self._server
+    def _open(self) -> Any:
+        from xllamacpp import CommonParams, Server
+
+        row = models.known(MODEL)
+        params = CommonParams()
+        params.model.path = str(models.folder(MODEL, self._place.models_dir) / row.files[0].name)
+        params.n_ctx, params.n_parallel = CONTEXT, 1
+        # of several threads each waits in a loop for the others, a hundred times a word: on a machine at work, for seconds
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+        params.n_gpu_layers = -1 if self._place.device in ("cuda", "auto") else 0
+        params.warmup, params.verbosity = False, -1
+        params.cache_ram_mib = params.n_ctx_checkpoints = 0
+        # the library opens a port on this machine for its own web server; nobody else is let in
+        params.api_keys, params.ui = [secrets.token_hex()], False
+        with self._opening:
+            return Server(params)
