@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -68,6 +69,17 @@ def test_who_was_answered_before_does_not_show_in_an_answer(smollm: SmolLM) -> N
     first = text_of(ask(smollm, "Tell me about rivers.", max_tokens=40))
     ask(smollm, "Tell me about rivers and hills.", max_tokens=10)
     assert text_of(ask(smollm, "Tell me about rivers.", max_tokens=40)) == first
+
+
+def test_conversations_side_by_side_are_answered_as_they_are_alone_by_as_many_as_there_are_threads(smollm: SmolLM) -> None:
+    engine = SmolLM()
+    engine.load(Place("cpu", 2, Settings().models_dir))
+    texts = [f"Tell me about the number {n}." for n in range(6)]
+    with ThreadPoolExecutor(4) as pool:
+        told = list(pool.map(lambda text: text_of(ask(engine, text, max_tokens=16)), texts))
+    assert told == [text_of(ask(smollm, text, max_tokens=16)) for text in texts]
+    assert (len(engine._idle), len(smollm._idle)) == (2, 1)
+    engine.close()
 
 
 def test_a_conversation_longer_than_the_context_is_refused_as_too_long(smollm: SmolLM) -> None:
