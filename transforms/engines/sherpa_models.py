@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from transforms.errors import WavemillError, near
 
@@ -65,6 +65,7 @@ KINDS: dict[str, Kind] = {
             "decoder": ("*decoder.int8.onnx", "*decoder.onnx"),
             "tokens": TOKENS,
         },
+        checked="run with real weights",
     ),
     "pyannote": Kind(
         "diarize",
@@ -133,6 +134,36 @@ def _digest(path: Path, size: int, mtime_ns: int) -> str:
     """Size and time are what a digest is remembered by: a plan asks once for each set of options."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def metadata(file: Path) -> dict[str, str]:
+    """What an ONNX file says of itself; its weights are passed over. Of another file little or nothing."""
+    from onnx import StringStringEntryProto
+
+    found: dict[str, str] = {}
+    with file.open("rb") as data:
+        while tag := _number(data):
+            field, kind = tag >> 3, tag & 7
+            if kind not in (0, 2):  # an ONNX model has numbers and strings of bytes only
+                break
+            value = _number(data)
+            if field == 14:
+                entry = StringStringEntryProto.FromString(data.read(value))
+                found[entry.key] = entry.value
+            elif kind == 2:
+                data.seek(value, 1)
+    return found
+
+
+def _number(data: IO[bytes]) -> int:
+    """The next one as protocol buffers write it: 7 bits a byte, the lowest first. 0 at the end."""
+    value = shift = 0
+    while byte := data.read(1):
+        value |= (byte[0] & 127) << shift
+        shift += 7
+        if byte[0] < 128:
+            break
+    return value
 
 
 def speaking(name: str, model_dir: str, **tuning: Any) -> Any:

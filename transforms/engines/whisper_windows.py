@@ -94,13 +94,18 @@ class Window:
         return found
 
 
-def lay_out(piece: int, spans: Sequence[Span], frames: int) -> list[Window]:
-    """The windows of one piece, from its speech. A window ends at a long pause rather than when it is full."""
+def with_pads(spans: Sequence[Span], frames: int) -> list[Span]:
+    """Each span with what is around it, up to `PAD` and to the middle of a pause."""
     if not spans:
         return []
     middles = [(a[1] + b[0]) // 2 for a, b in pairwise(spans)]
     lows, highs = [0, *middles], [*middles, frames]
-    padded = [(max(a - PAD, low), min(b + PAD, high)) for (a, b), low, high in zip(spans, lows, highs, strict=True)]
+    return [(max(a - PAD, low), min(b + PAD, high)) for (a, b), low, high in zip(spans, lows, highs, strict=True)]
+
+
+def lay_out(piece: int, spans: Sequence[Span], frames: int) -> list[Window]:
+    """The windows of one piece, from its speech. A window ends at a long pause rather than when it is full."""
+    padded = with_pads(spans, frames)
     pauses = [b[0] - a[1] for a, b in pairwise(spans)]
     windows, first = [], 0
     while first < len(padded):

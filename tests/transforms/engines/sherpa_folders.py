@@ -1,4 +1,4 @@
-"""Folders of sherpa-onnx models for tests: of empty files, of the real Piper and Kokoro weights, and of toys that hear."""
+"""Folders of sherpa-onnx models for tests: of empty files, of the real Piper, Kokoro and Whisper weights, and of toys that hear."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.transforms.engines import sherpa_whisper
 from transforms import models, phonemes
 from transforms.engines.sherpa_models import KINDS
 from transforms.pull import pull
@@ -74,6 +75,18 @@ def kokoro(folder: Path, names: Sequence[str] = ("af_bella", "am_adam")) -> Path
     metadata = {"model_type": "kokoro", "language": "English", "has_espeak": 1, "sample_rate": 24000, "version": 1, "voice": "en-us"}
     metadata |= {"style_dim": "510,1,256", "n_speakers": len(names), "speaker_names": ",".join(names)}
     _save(onnx.load(str(source / "kokoro.onnx")), metadata, folder / "model.int8.onnx")
+    return folder
+
+
+def whisper(folder: Path) -> Path:
+    """The real Whisper tiny.en, from the weights that CTranslate2 has."""
+    pull("whisper-tiny.en", Settings())
+    source = models.folder("whisper-tiny.en", Settings().models_dir)
+    weights = sherpa_whisper.weights_of(source / "model.bin")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "tiny.en-tokens.txt").write_text(sherpa_whisper.tokens(source))
+    _save(sherpa_whisper.encoder(weights), sherpa_whisper.metadata(weights, source), folder / "tiny.en-encoder.onnx")
+    _save(sherpa_whisper.decoder(weights), {}, folder / "tiny.en-decoder.onnx")
     return folder
 
 

@@ -1,4 +1,4 @@
-"""sherpa-onnx: the real Piper and Kokoro weights spoken and heard again, and a toy that stands for a model that hears."""
+"""sherpa-onnx: the real Piper and Kokoro weights spoken and heard again, the real Whisper, and a toy that stands for other models that hear."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.words import word_errors
 from pipelines.one import run_items
 from tests.transforms.engines import sherpa_folders
-from transforms import codec
+from transforms import codec, vad
 from transforms.engine import Place, engine_class
 from transforms.engines import sherpa_models
-from transforms.engines.sherpa_asr import SherpaTranscript
+from transforms.engines.sherpa_asr import LONGEST_S, SherpaTranscript
 from transforms.engines.sherpa_tts import SherpaSpeech
 from transforms.errors import WavemillError
 from transforms.options import AudioOptions
@@ -25,12 +26,17 @@ from transforms.records import Audio, Failure, Input, Item, Outcome, Piece, Resu
 from transforms.settings import Settings
 
 TEXT = "The keeper of the light had not spoken."
+PASSAGE = (
+    "I will charge you nothing unless it works, and we went down the stairs into the kitchen.",
+    "Every evening the keeper climbed the stairs, lit the lamp and sat down with a book.",
+    "After that the children of the village came to visit him on Sundays, and in spring they painted his boat.",
+)
 
 
 @pytest.fixture(scope="module")
 def folders(sherpa_extra: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("sherpa")
-    return {name: getattr(sherpa_folders, name)(root / name) for name in ("piper", "kokoro", "hearing_toy")}
+    return {name: getattr(sherpa_folders, name)(root / name) for name in ("piper", "kokoro", "whisper", "hearing_toy")}
 
 
 @pytest.fixture(scope="module")
@@ -107,11 +113,39 @@ def hears(folder: Path, audio: Audio, **options: Any) -> dict[str, Any]:
     return dict(outcome.fields)
 
 
-def test_each_stretch_of_speech_is_a_segment_in_its_time_and_silence_is_none(speaker: SherpaSpeech, folders: dict[str, Path]) -> None:
+def said(speaker: SherpaSpeech, folder: Path, text: str, speed: float = 1.0) -> np.ndarray:
+    """Piper's voice at 16 kHz, float32 of shape (frames,), the same every time."""
     import soxr
 
-    spoken = audio_of(speak(speaker, folders["piper"], "piper", noise_scale=0, noise_w=0))
-    speech = soxr.resample(spoken.samples[0], spoken.rate_hz, 16000).astype(np.float32)
+    spoken = audio_of(speak(speaker, folder, "piper", text, noise_scale=0, noise_w=0, speed=speed))
+    samples: np.ndarray = soxr.resample(spoken.samples[0], spoken.rate_hz, 16000).astype(np.float32)
+    return samples
+
+
+@pytest.mark.parametrize("speed", [1.0, 2.0])
+def test_the_real_whisper_writes_down_what_is_said_to_the_last_word_however_fast(
+    speed: float, speaker: SherpaSpeech, folders: dict[str, Path]
+) -> None:
+    for text in (TEXT, PASSAGE[0]):
+        fields = hears(folders["whisper"], Audio(said(speaker, folders["piper"], text, speed)[None], 16000), kind="whisper")
+        assert word_errors([text], [fields["text"]]) == 0, fields["text"]
+        assert fields["language"] == "en"
+
+
+def test_speech_that_goes_on_for_longer_than_whisper_hears_at_once_is_parted(speaker: SherpaSpeech, folders: dict[str, Path]) -> None:
+    alone = [Audio(said(speaker, folders["piper"], text)[None], 16000) for text in PASSAGE]
+    voiced = [audio.samples[0, start : end - 1600] for audio in alone for start, end in vad.find_speech(audio)]
+    audio = Audio(np.concatenate(voiced * 4)[None], 16000)
+    ((start, end),) = vad.find_speech(audio)
+    assert end - start > 40 * audio.rate_hz, "no pause parts it"
+    fields = hears(folders["whisper"], audio, kind="whisper")
+    assert word_errors([" ".join(PASSAGE * 4)], [fields["text"]]) < 0.1, fields["text"]
+    lengths = [segment["end"] - segment["start"] for segment in fields["segments"]]
+    assert 10 < max(lengths) <= LONGEST_S
+
+
+def test_each_stretch_of_speech_is_a_segment_in_its_time_and_silence_is_none(speaker: SherpaSpeech, folders: dict[str, Path]) -> None:
+    speech = said(speaker, folders["piper"], TEXT)
     silence = np.zeros(32000, np.float32)
     audio = Audio(np.concatenate([speech, silence, speech])[None], 16000)
     fields = hears(folders["hearing_toy"], audio)
@@ -156,6 +190,50 @@ def test_what_these_models_cannot_do_is_refused_before_anything_is_loaded(option
     with pytest.raises(WavemillError) as caught:
         SherpaTranscript().check(Item("0", "a", "transcribe", "sherpa", parsed, {"audio": Input("uri", "a.wav")}))
     assert (caught.value.code, caught.value.field) == ("bad_option", field)
+
+
+def whisper_of(folder: Path, **metadata: str) -> Path:
+    """A Whisper that is its encoder's metadata alone."""
+    from onnx import helper, save
+
+    model = helper.make_model(helper.make_graph([], "empty", [], []))
+    helper.set_model_props(model, metadata)
+    save(model, str(sherpa_folders.fake("whisper", folder) / "tiny-encoder.int8.onnx"))
+    return folder
+
+
+ENGLISH = {"is_multilingual": "0"}
+MANY = {"is_multilingual": "1", "all_language_codes": "en,zh,de"}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "options", "code", "told"),
+    [
+        (MANY, {"language": "zhh"}, "unsupported_language", "'zhh', but en, zh, de; did you mean zh"),
+        (ENGLISH, {"language": "de"}, "unsupported_language", "'de', but en$"),
+        (ENGLISH, {"task": "translate"}, "bad_option", "hears English only"),
+        ({}, {}, "weights_mismatch", "lacks the metadata"),
+    ],
+)
+def test_what_a_whisper_does_not_know_is_refused_before_anything_is_loaded(
+    metadata: dict[str, str], options: dict[str, Any], code: str, told: str, tmp_path: Path
+) -> None:
+    check_whisper(whisper_of(tmp_path / "knows", **MANY), language="de", task="translate")
+    check_whisper(whisper_of(tmp_path / "english", **ENGLISH), language="en")
+    with pytest.raises(WavemillError, match=told) as caught:
+        check_whisper(whisper_of(tmp_path / "lacks", **metadata), **options)
+    assert caught.value.code == code
+
+
+def test_metadata_is_found_behind_real_weights(folders: dict[str, Path]) -> None:
+    check_whisper(folders["whisper"])
+    with pytest.raises(WavemillError, match="English only"):
+        check_whisper(folders["whisper"], task="translate")
+
+
+def check_whisper(folder: Path, **options: Any) -> None:
+    parsed = SherpaTranscript.Options.parse({"model_dir": str(folder), "kind": "whisper"} | options)
+    SherpaTranscript().check(Item("0", "a", "transcribe", "sherpa", parsed, {"audio": Input("uri", "a.wav")}))
 
 
 def test_another_device_than_the_cpu_is_refused(folders: dict[str, Path]) -> None:
