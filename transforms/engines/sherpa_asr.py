@@ -93,7 +93,7 @@ class SherpaTranscript(Sherpa):
                     segments.append({"start": start / audio.rate_hz, "end": end / audio.rate_hz, "text": text})
                     languages.append(stream.result.lang.strip("<|>") or ("en" if whisper else ""))  # English models name none
         language = options.language or max(languages, key=languages.count, default="") or None
-        said = join_texts((segment["text"] for segment in segments), glue_of(language))
+        said = join_texts((segment["text"] for segment in segments), glue_of("en" if options.task == "translate" else language))
         speech = [(start / audio.rate_hz, end / audio.rate_hz) for start, end in spans]
         return Result({"text": said, "language": language, "duration_s": audio.duration_s, "segments": segments, "speech": speech})
 
