@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -234,6 +235,22 @@ def test_metadata_is_found_behind_real_weights(folders: dict[str, Path]) -> None
 def check_whisper(folder: Path, **options: Any) -> None:
     parsed = SherpaTranscript.Options.parse({"model_dir": str(folder), "kind": "whisper"} | options)
     SherpaTranscript().check(Item("0", "a", "transcribe", "sherpa", parsed, {"audio": Input("uri", "a.wav")}))
+
+
+@pytest.mark.parametrize(("task", "joined"), [("translate", "Good day. Good day."), ("transcribe", "Good day.Good day.")])
+def test_what_is_translated_is_joined_as_english_is_whatever_was_heard(task: str, joined: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Stream:
+        result = SimpleNamespace(text=" Good day.", lang="<|zh|>")
+
+        def accept_waveform(self, rate_hz: int, samples: np.ndarray) -> None:
+            assert len(samples) > rate_hz
+
+    recognizer = SimpleNamespace(create_stream=Stream, decode_streams=lambda streams: None)
+    monkeypatch.setattr(SherpaTranscript, "_open", lambda engine, options: recognizer)
+    monkeypatch.setattr(vad, "find_speech", lambda audio, max_speech_s: [(0, 16000), (48000, 64000)])
+    options = SherpaTranscript.Options.parse({"model_dir": "m", "kind": "whisper", "task": task})
+    found = SherpaTranscript()._hear(Audio(np.zeros((1, 80000), np.float32), 16000), options)
+    assert (found.fields["text"], found.fields["language"]) == (joined, "zh")
 
 
 def test_another_device_than_the_cpu_is_refused(folders: dict[str, Path]) -> None:
