@@ -10,7 +10,7 @@ from itertools import chain, islice
 from typing import Any, cast
 
 from transforms import identity, pull, steps
-from transforms.engine import Engine, Place, check_installed, engine_class
+from transforms.engine import Engine, Place, engine_class
 from transforms.errors import WavemillError
 from transforms.operations import Operation, operation
 from transforms.options import AudioOptions, Options
@@ -38,7 +38,7 @@ def run_items(
     row = operation(operation_name)
     engine = engine_class(row.name, engine_name)()
     steps.check_options(engine, options)
-    check_installed(type(engine))
+    engine.check_installed(options)
     shared = identity.prefix(engine, options)
     items = [Item(identity.key(shared, given), str(index), row.name, engine.name, options, given) for index, given in enumerate(inputs)]
     threads = settings.workers if engine.parallel == "threads" else 1
@@ -87,7 +87,7 @@ def stream_speech(
     row = operation("synthesize")
     engine = engine_class(row.name, engine_name)()
     steps.check_options(engine, options)
-    check_installed(type(engine))
+    engine.check_installed(options)
     if getattr(options, "loudness", None) is not None:
         raise WavemillError("bad_usage", "loudness is measured over the whole; it cannot be set while it is spoken", "loudness")
     item = Item(identity.key(identity.prefix(engine, options), inputs), "0", row.name, engine.name, options, inputs)

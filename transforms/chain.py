@@ -161,6 +161,11 @@ class Chain(Engine):
                 raise
             raise WavemillError(error.code, error.detail, f"{OPTIONS[stage.operation]}.{error.field}") from None
 
+    def check_installed(self, options: BaseOptions) -> None:
+        super().check_installed(options)
+        for each in self.stages(options):
+            each.engine.check_installed(each.options)
+
     def load(self, place: Place) -> None:
         self._place, self._lock, self._alone = place, threading.Lock(), threading.Lock()
         self._loaded: dict[tuple[str, str], Engine] = {}

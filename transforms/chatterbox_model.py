@@ -127,8 +127,6 @@ class Chatterboxes:
         try:
             yield
         except (self._torch.OutOfMemoryError, MemoryError) as error:
-            if self._place.device == "cuda":
-                self._torch.cuda.empty_cache()
             raise WavemillError("out_of_memory", f"chatterbox: {purpose} on {self._place.device}") from error
 
     def marked(self, samples: np.ndarray) -> np.ndarray:

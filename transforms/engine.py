@@ -162,6 +162,13 @@ class Engine:
     def check(self, item: Item) -> None:
         """Refuse what cannot work before anything is read. Needs neither weights nor heavy imports. Raises WavemillError."""
 
+    def check_installed(self, options: BaseOptions) -> None:
+        """Before weights are fetched in vain. Raises `engine_unloadable` with what to install."""
+        if missing := absent(type(self)):
+            wanted = f"wavemill[{self.extra}]" if self.extra else "wavemill"
+            detail = f"the engine {self.name} needs {', '.join(missing)}, not installed here: pip install '{wanted}'"
+            raise WavemillError("engine_unloadable", detail, "engine")
+
     def load(self, place: Place) -> None:
         """Make ready to run. Raises `model_missing`, `weights_mismatch` or `engine_unloadable`."""
 
@@ -201,12 +208,4 @@ def engine_class(operation: str, name: str) -> type[Engine]:
 
 def absent(cls: type[Engine]) -> list[str]:
     """The modules an engine needs that are not installed here."""
-    return [module for module in cls.requires if find_spec(module) is None]
-
-
-def check_installed(cls: type[Engine]) -> None:
-    """Before weights are fetched in vain. Raises `engine_unloadable` with what to install."""
-    if missing := absent(cls):
-        wanted = f"wavemill[{cls.extra}]" if cls.extra else "wavemill"
-        detail = f"the engine {cls.name} needs {', '.join(missing)}, not installed here: pip install '{wanted}'"
-        raise WavemillError("engine_unloadable", detail, "engine")
+    return [module for module in cls.requires if find_spec(module.partition(".")[0]) is None]

@@ -93,7 +93,7 @@ def is_full(error: BaseException) -> bool:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether Python, or torch for a device, says by its type that memory ran out. Other libraries have no type for that."""
+    """Whether Python, or torch for CUDA, says by its type that memory ran out. torch elsewhere and other libraries have no type for that."""
     torch = sys.modules.get("torch")
     return isinstance(error, (MemoryError, getattr(torch, "OutOfMemoryError", MemoryError)))
 

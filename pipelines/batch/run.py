@@ -22,7 +22,6 @@ from pipelines.spec import PipelineSpec
 from pipelines.supervised import Control
 from sinks import parts
 from transforms import pull
-from transforms.engine import check_installed
 from transforms.errors import WavemillError, kind
 from transforms.scratch import temporary_folder
 from transforms.settings import Settings
@@ -156,7 +155,8 @@ def _finish(
                 control.stop("lease_lost")
 
         if settings.runner == "local":
-            check_installed(type(spec.new_engine()))
+            engine = spec.new_engine()
+            engine.check_installed(spec.parse_options(engine))
             pull.pull_all(plan.models, settings, progress.pulling)
             supervise.work(job, plan.refs, store, scratch, control, hear)
         else:

@@ -16,7 +16,6 @@ from sinks.kafka import Record
 from sources import claims
 from sources.kafka import Message
 from transforms import identity, pull, steps
-from transforms.engine import check_installed
 from transforms.errors import WavemillError, kind
 from transforms.options import Options
 from transforms.records import Failure, Item, Outcome
@@ -57,7 +56,6 @@ class Desk:
         self.spec, self.settings, self.row, self.on_bytes = spec, settings, spec.row, on_bytes
         self.store = Store(spec.out, settings.storage_patience_s)
         self.engine = spec.new_engine()
-        check_installed(type(self.engine))
         self._options = lru_cache(maxsize=4096)(self._parse)
         self._prefix = lru_cache(maxsize=4096)(lambda text: identity.prefix(self.engine, self._options(text)))
         self._options("{}")
@@ -65,6 +63,7 @@ class Desk:
 
     def _parse(self, text: str) -> Options:
         options = self.engine.Options.parse(self.spec.options, json.loads(text))
+        self.engine.check_installed(options)
         pull.pull_all(self.engine.models(options), self.settings, self.on_bytes)
         return options
 

@@ -26,7 +26,6 @@ from sinks.kafka import TRANSACTION_MS, Record
 from sources import chunks, claims
 from sources.kafka import Mark, Message
 from transforms import pull, steps
-from transforms.engine import check_installed
 from transforms.errors import WavemillError, kind
 from transforms.live import Chunk, Session
 from transforms.records import Failure, Outcome
@@ -62,8 +61,8 @@ class LiveWorker:
     def run(self) -> bool:
         """Work until told to stop; whether nothing is left running. Raises `bad_usage`, and errors of the system at the start."""
         self.engine = self.spec.new_engine()
-        check_installed(type(self.engine))
         self.options = self.engine.Options.parse(dict(self.spec.options))
+        self.engine.check_installed(self.options)
         pull.pull_all(self.engine.models(self.options), self.settings, None)
         self.store = Store(self.spec.out, self.settings.storage_patience_s)
         self.warm = WarmEngine(self.engine, self.store, self.settings, self.stop, None)

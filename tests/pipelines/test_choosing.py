@@ -159,16 +159,29 @@ def test_what_is_not_on_this_machine_is_unavailable_and_not_a_wrong_command(
     assert not (here / "out/manifest.parquet").exists() and len(answer.stderr.splitlines()) == 1
 
 
+TORCH = ("-e", "kokoro-torch")
+STAGE = ("-O", "tts.engine=kokoro-torch")
+
+
 @pytest.mark.parametrize(
-    "command", [("synthesize", "Hallo."), ("synthesize", "Hallo.", "--stream"), ("run", "synthesize", "lines.txt"), STREAM]
+    "command",
+    [
+        ("synthesize", "Hallo.", "-o", "out.wav", *TORCH),
+        ("synthesize", "Hallo.", "-o", "out.wav", *TORCH, "--stream"),
+        ("run", "synthesize", "lines.txt", "-o", "out", *TORCH),
+        (*STREAM, *TORCH),
+        ("convert-voice", "es.wav", "-o", "out.wav", *STAGE),
+        ("run", "restyle", "rows.jsonl", "-o", "out", *STAGE),
+    ],
+    ids=" ".join,
 )
 def test_what_is_not_installed_is_told_before_weights_are_looked_for(
     command: tuple[str, ...], here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if command is STREAM:
+    if command[0] == "stream":
         pytest.importorskip("kafka", reason="the extra kafka is not installed")
-    monkeypatch.setattr(KokoroTorch, "requires", ("kokoro", "no_such_module", "torch_of_nobody"))
-    answer = call(*command, "-e", "kokoro-torch", *(() if command is STREAM else ("-o", "out.wav")), "--no-pull")
+    monkeypatch.setattr(KokoroTorch, "requires", ("onnxruntime", "no_such_module.part", "torch_of_nobody"))
+    answer = call(*command, "--no-pull")
     assert answer.exit_code == 3
-    assert "wavemill: engine_unloadable: " in answer.stderr
-    assert "no_such_module, torch_of_nobody, not installed here: pip install 'wavemill[torch]'" in answer.stderr
+    assert "wavemill: engine_unloadable: the engine kokoro-torch needs " in answer.stderr
+    assert "no_such_module.part, torch_of_nobody, not installed here: pip install 'wavemill[torch]'" in answer.stderr

@@ -49,7 +49,7 @@ LANGUAGES = (
 )
 """Those of the multilingual model but Chinese, for which its library fetches a word segmenter when it runs."""
 LEAST_CHARS = 40
-"""The shortest part of a sentence that is tried when memory does not suffice; of few words the model makes others."""
+"""The least that a part of a sentence may have when memory does not suffice; of few words the model makes others."""
 TURBO_LEAST_S = 5.0
 """Turbo's library takes no shorter reference."""
 
@@ -159,8 +159,9 @@ class Chatterbox(ChatterboxEngine):
             drawn |= {"language_id": _base(options.language), "repetition_penalty": 2.0}
 
         def generate(most: float) -> np.ndarray:
+            parts = sentences.pack([part for part, _ in sentences.cut(text, round(most)) if sentences.spoken(part)], round(most))
             with self._models.sampling(piece.seed), lent(model, "conds", voice):
-                made = [model.generate(part, **drawn) for part, _ in sentences.cut(text, round(most)) if sentences.spoken(part)]
+                made = [model.generate(part, **drawn) for part in parts]
             return np.concatenate([np.asarray(one[0].float().cpu(), np.float32) for one in made])
 
         samples = self._models.marked(self._portion.halving(len(text), "characters", LEAST_CHARS, generate))

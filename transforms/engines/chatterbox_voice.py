@@ -28,8 +28,8 @@ from transforms.speakers import MODEL, RATE_HZ as HEARD_AT_HZ
 
 ROW = "chatterbox-vc"
 WINDOW = 2048
-LEAST_S = 2.0
-"""The shortest part of a recording that is tried when memory does not suffice."""
+LEAST_S, CRUMB_S = 2.0, 0.5
+"""The least that a part of a recording may have when memory does not suffice, and what is left over of one that is no part of its own."""
 
 
 class ChatterboxConvert(ChatterboxEngine):
@@ -75,7 +75,8 @@ class ChatterboxConvert(ChatterboxEngine):
             voice, told = self.stored(piece.options.voice, "tts").gen, told | {"method": METHOD, "provenance": PROVENANCE}
 
         def convert(most_s: float) -> np.ndarray:
-            parts = np.split(audio.samples, vad.cut_points(audio, most_s), axis=1)
+            points = [at for at in vad.cut_points(audio, most_s) if audio.frames - at > CRUMB_S * audio.rate_hz]
+            parts = np.split(audio.samples, points, axis=1)
             with self._models.sampling(piece.seed), lent(model, "ref_dict", voice):
                 made = [model.generate(chatterbox_model.as_wav(Audio(part, audio.rate_hz))) for part in parts]
             heard = (np.asarray(one[0].float().cpu(), np.float32) for one in made)

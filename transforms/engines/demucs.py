@@ -60,16 +60,22 @@ class Demucs(Engine):
         self._apply_model = apply_model
         self._opening, self._device = threading.Lock(), threading.Lock()
         self._bags: dict[str, Any] = {}
-        self._portion = Portion(self.name, self._place.device)
+        self._portion, self._together = (Portion(self.name, self._place.device) for _ in range(2))
         if self._place.device != "cpu":
             self.max_batch = BATCH
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         """Pieces of one length are one batch; of different lengths they would be padded, which the models hear."""
-        return [outcome for _, alike in groupby(pieces, _frames) for outcome in self._separate(list(alike))]
+        return [outcome for _, alike in groupby(pieces, _frames) for outcome in self._alike(list(alike))]
 
     def close(self) -> None:
         self._bags.clear()
+
+    def _alike(self, pieces: Sequence[Piece]) -> list[Result]:
+        def separate(most: float) -> list[Result]:
+            return [result for start in range(0, len(pieces), int(most)) for result in self._separate(pieces[start : start + int(most)])]
+
+        return self._together.halving(len(pieces), "pieces", 1, separate)
 
     def _separate(self, pieces: Sequence[Piece]) -> Iterator[Result]:
         """The stems of pieces of one length and the same options."""
@@ -78,7 +84,7 @@ class Demucs(Engine):
         options = pieces[0].options
         assert isinstance(options, separate.Options)
         bag = self._open(_name(options))
-        mixes = np.stack([_audio(piece).samples for piece in pieces]).astype(np.float32)
+        mixes = np.stack([_audio(piece).samples for piece in pieces], dtype=np.float32)
         for mix, estimate in zip(mixes, self._estimate(bag, mixes), strict=True):
             stems = dict(zip(bag.sources, consistent(estimate, mix), strict=True))
             if options.stems == 2:
@@ -103,7 +109,7 @@ class Demucs(Engine):
     def _estimate(self, bag: Any, mixes: np.ndarray) -> np.ndarray:
         """What the models hear of each source, (pieces, sources, channels, frames), in mixes of shape (pieces, channels, frames).
 
-        Out of memory with one piece, shorter segments are tried. Raises `out_of_memory`, or what torch raises of several pieces.
+        Out of memory with one piece, shorter segments are tried. Raises as `Portion.halving`, or what torch raises of several pieces.
         """
         levels, spreads = mixes.mean(axis=(1, 2)), mixes.mean(axis=1).std(axis=1) + 1e-8
         given = self._torch.from_numpy((mixes - levels[:, None, None]) / spreads[:, None, None])
@@ -122,7 +128,9 @@ class Demucs(Engine):
                 made = self._apply_model(bag, given, shifts=0, split=True, overlap=OVERLAP, device=self._place.device, segment=segment_s)
             return made.float().numpy() * spreads[:, None, None, None]  # type: ignore[no-any-return]
 
-        return apply(whole_s) if len(mixes) > 1 else self._portion.halving(whole_s, "s of a segment", LEAST_S, apply)
+        if len(mixes) > 1:
+            return apply(min(whole_s, self._portion.most))
+        return self._portion.halving(whole_s, "s of a segment", LEAST_S, apply)
 
 
 def consistent(made: np.ndarray, mix: np.ndarray) -> np.ndarray:

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-LEAST_PHONEMES = 30
-"""The shortest part of a sentence that is tried when memory does not suffice."""
+LEAST_PHONEMES = 60
+"""The least that a part of a sentence may have when memory does not suffice: less would cut long words."""
 
 
 class KokoroTorchOptions(synthesize.Options):
@@ -53,6 +53,7 @@ class KokoroTorch(Kokoro):
 
     def _heard(self, said: str, pack: np.ndarray, options: synthesize.Options, limit: int) -> list[Heard]:
         """Out of memory, shorter parts are said. Raises `out_of_memory`."""
+        self._open()  # a model that does not fit is no matter of the sentence
         heard = super()._heard
         return self._portion.halving(
             min(limit, len(said)), "phonemes", LEAST_PHONEMES, lambda most: heard(said, pack, options, round(most))

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from weakref import WeakValueDictionary
 
 from transforms.engine import Place
-from transforms.errors import WavemillError
+from transforms.errors import WavemillError, is_out_of_memory
 
 _HELD: WeakValueDictionary[tuple[Any, ...], Any] = WeakValueDictionary()
 _OPENING = threading.Lock()
@@ -51,7 +51,10 @@ def shared(name: str, place: Place, make: Callable[[], Any]) -> Any:
 
 
 class Portion:
-    """How much of one piece a model is given in one call: halved whenever memory does not suffice, and what then sufficed is kept to."""
+    """How much of one piece a model is given in one call: halved when that failed, and what then went well is kept to.
+
+    Whatever torch raises may be about memory: of MPS and of the processor it is a plain RuntimeError.
+    """
 
     def __init__(self, name: str, device: str) -> None:
         self.name, self.device, self.most = name, device, math.inf
@@ -59,7 +62,7 @@ class Portion:
     def halving(self, amount: float, unit: str, least: float, act: Callable[[float], T]) -> T:
         """What `act` makes of a piece of so many units, told how many it may give the model in a call.
 
-        Raises `out_of_memory` where half would be less than `least`; nothing is learned from that.
+        Where half would be less than `least` nothing is learned, and `out_of_memory` is raised, or what torch raised by another type.
         """
         import torch
 
@@ -67,8 +70,10 @@ class Portion:
         while True:
             try:
                 made = act(size)
-            except (torch.OutOfMemoryError, MemoryError) as error:
+            except (RuntimeError, MemoryError) as error:
                 if size / 2 < least:
+                    if not is_out_of_memory(error):
+                        raise
                     raise WavemillError("out_of_memory", f"{self.name}: even for {size:.3g} {unit} on {self.device}") from error
             else:
                 if size < whole:

@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import lacking
 from tests.transforms.engines import small_chatterbox
 from tests.transforms.engines.small_chatterbox import ROWS
-from transforms import chatterbox_model, identity, operations, steps
+from transforms import chatterbox_model, identity, operations, steps, vad
 from transforms.engine import Engine, Place, engine_class
 from transforms.errors import WavemillError
 from transforms.pull import pull
@@ -306,6 +306,7 @@ def test_a_text_that_memory_does_not_hold_is_spoken_in_parts_and_so_are_those_af
     first = samples(made(engine, {"text": LONG}))
     assert len(asked[0]) > 60 > max(map(len, asked[1:]))
     assert " ".join(asked[1:]) == asked[0] == LONG
+    assert min(map(len, asked)) > 20, "of few words the model makes others"
     asked.clear()
     assert samples(made(engine, {"text": LONG})).tobytes() == first.tobytes()
     assert " ".join(asked) == LONG, "and nothing larger is tried again"
@@ -338,6 +339,12 @@ def test_a_recording_that_memory_does_not_hold_is_converted_in_parts_and_is_as_l
     asked.clear()
     assert samples(made(engine, {"audio": joe})).tobytes() == converted.tobytes()
     assert max(asked) < 4
+    asked.clear()
+    monkeypatch.setattr(vad, "find_speech", lambda audio, start, end: [(start, end)])
+    most_s = engine._portion.most  # type: ignore[attr-defined]
+    unbroken = Audio(joe.samples[:, : round((most_s + 0.005) * joe.rate_hz)], joe.rate_hz)
+    assert samples(made(engine, {"audio": unbroken})).size == unbroken.frames
+    assert asked == [unbroken.duration_s], "five milliseconds are no part"
     engine.close()
 
 

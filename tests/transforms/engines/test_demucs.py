@@ -191,7 +191,7 @@ def test_pieces_of_one_length_are_one_batch_and_come_out_as_they_do_alone(engine
     assert seen == [2, 2, 1, 1, 1], "two segments of two pieces, one of the short one, two of the last"
 
 
-def test_a_batch_that_memory_does_not_hold_is_halved_before_a_segment_is_and_the_size_is_kept_to(engine: Demucs) -> None:
+def test_a_batch_that_memory_does_not_hold_is_halved_before_a_segment_is_and_the_number_is_kept_to(engine: Demucs) -> None:
     import torch
 
     seen = list[tuple[int, int]]()
@@ -204,11 +204,28 @@ def test_a_batch_that_memory_does_not_hold_is_halved_before_a_segment_is_and_the
     engine._open("htdemucs").models[0].tencoder[0].register_forward_pre_hook(short_of_memory)
     engine.max_batch, short = 4, MIX[:, : 2 * RATE_HZ]
     batches(engine, [short] * 4)
-    assert [pieces for pieces, _ in seen] == [4, 2, 2] and engine.fits == 4.0
+    assert [pieces for pieces, _ in seen] == [4, 2, 2]
+    for samples, segments in ((short, 1), (MIX, 2)):
+        seen.clear()
+        batches(engine, [samples] * 4)
+        assert [pieces for pieces, _ in seen] == [2, 2] * segments
+        assert {frames / RATE_HZ for _, frames in seen} == {7.8}
+
+
+def test_a_batch_keeps_to_the_segment_that_fits_a_single_piece(engine: Demucs) -> None:
+    seen = list[tuple[int, float]]()
+
+    def short_of_memory(layer: Any, given: Any) -> None:
+        seen.append((len(given[0]), given[0].shape[-1] / RATE_HZ))
+        if seen[-1][1] > 4:
+            raise RuntimeError("MPS backend out of memory")
+
+    engine._open("htdemucs").models[0].tencoder[0].register_forward_pre_hook(short_of_memory)
+    separated(engine, MIX)
     seen.clear()
-    batches(engine, [short] * 4)
-    assert [pieces for pieces, _ in seen] == [2, 2]
-    assert len({frames for _, frames in seen}) == 1
+    engine.max_batch = 4
+    batches(engine, [MIX] * 2)
+    assert set(seen) == {(2, 3.9)}
 
 
 def test_memory_that_never_suffices_is_the_items_own_transient_failure(engine: Demucs) -> None:

@@ -46,16 +46,20 @@ def test_torch_takes_the_device_that_is_named_or_none(monkeypatch: pytest.Monkey
     assert (caught.value.code, caught.value.field) == ("engine_unloadable", "device")
 
 
+MPS = RuntimeError("MPS backend out of memory (MPS allocated: 1.00 GB)")
+"""torch has a type for CUDA alone."""
+
+
 @pytest.mark.extra("torch")
 def test_a_piece_that_is_too_large_is_worked_in_halves_and_what_fits_is_kept_to() -> None:
     import torch
 
-    asked = list[float]()
+    asked, errors = list[float](), [torch.OutOfMemoryError("injected"), MPS]
 
     def act(most: float) -> str:
         asked.append(most)
         if most > 30:
-            raise torch.OutOfMemoryError("injected") if len(asked) % 2 else MemoryError("injected")
+            raise errors.pop()
         return f"in parts of {most:g}"
 
     portion = Portion("one", "cpu")
@@ -76,8 +80,22 @@ def test_memory_that_never_suffices_is_told_of_the_smallest_part_and_teaches_not
     with pytest.raises(WavemillError, match=r"one: even for 12\.5 characters on mps") as caught:
         portion.halving(100, "characters", 10, act)
     assert (caught.value.code, portion.most) == ("out_of_memory", math.inf)
-    with pytest.raises(ZeroDivisionError):
-        portion.halving(100, "characters", 10, lambda most: 1 / 0)
+
+
+@pytest.mark.extra("torch")
+@pytest.mark.parametrize(("error", "tries"), [(MPS, 4), (ZeroDivisionError("injected"), 1)])
+def test_what_has_no_type_for_memory_is_raised_as_it_is_when_no_part_goes_well(error: Exception, tries: int) -> None:
+    asked = list[float]()
+
+    def act(most: float) -> str:
+        asked.append(most)
+        raise error
+
+    portion = Portion("one", "mps")
+    with pytest.raises(type(error)) as caught:
+        portion.halving(100, "characters", 10, act)
+    assert caught.value is error
+    assert (len(asked), portion.most) == (tries, math.inf)
 
 
 @pytest.mark.extra("torch")
