@@ -4,14 +4,13 @@
 synthesize and clone is that of the speech made; `CPU s / s` is the time of all processors in its place, which grows less than wall time
 when other work runs beside it; `peak` is the most resident memory of the whole process tree. Rows are added as they are measured, and the
 line below is of the last. A minute and an hour are of 2026-11-24 and an AMD EPYC, but of clone an hour, translate-text and complete. Those and
-three hours are of 2026-11-27 and an Intel Xeon, where the same work took up to twice the processor time; nearly all of three hours had other
-measurements beside them, so their wall times say little. Speech is the demo story by Piper, music is generated; hours are the minute's material repeated.
+three hours are of 2026-11-27 and an Intel Xeon, where the same work took up to twice the processor time; nearly all of three hours, and complete,
+had other work beside them, so their wall times say little. Speech is the demo story by Piper, music is generated; hours are the minute's material repeated.
 
 Over hours Piper stands for Kokoro where a voice speaks, but in clone. A voice is embedded, and a turn of a chat heard, up to
 ten minutes: those have no hour. chat's minute is one question of that length, and its answer. Of translate-text and complete,
 which have no audio, a minute and an hour are as much of the story as takes about so long to say, 7 and 428 paragraphs: each
 is translated, or answered as a message of its own, in up to 256 tokens. clone speaks in a mix of stock voices (no torch).
-In the three hours of translate one minute of ten is spoken, the others are silent.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ HEAD = ("operation", "over", "audio, s", "wall, s", "time factor", "CPU s / s", 
 
 
 class Case(NamedTuple):
-    """An operation by a certain engine, over speech, music or text (`told`: that is spoken in a recording's voice, `sparse`: speech in one minute of ten)."""
+    """An operation by a certain engine, over speech, music or text (`told`: that is spoken in a recording's voice)."""
 
     operation: str
     given: str
@@ -82,9 +81,7 @@ HOUR = (
     Case("translate", "speech", ("--voice", "en_US-joe-medium", *BY_PIPER[:2])),
     Case("clone", "told"),
 )
-THREE_HOURS = tuple(
-    case._replace(given="sparse") if case.operation == "translate" else case for case in HOUR if case.given in ("speech", "music")
-)
+THREE_HOURS = tuple(case for case in HOUR if case.given in ("speech", "music"))
 CASES = [
     *(("a minute", case, 60.0) for case in MINUTE),
     *(("an hour", case, 3600.0) for case in HOUR),
@@ -150,9 +147,7 @@ def material(given: str, seconds: float, folder: Path) -> Path:
         (audio,) = speak([" ".join(_texts(90.0))], "piper")
         block, rate_hz = np.asarray(audio.samples[:, : 60 * audio.rate_hz]), audio.rate_hz
         assert block.shape[1] == 60 * rate_hz
-    pause = np.zeros_like(block)
-    blocks = (pause if given == "sparse" and minute % 10 else block for minute in range(round(seconds / 60)))
-    codec.encode_to(path, blocks, rate_hz, 1, AudioOptions(format="mp3"))
+    codec.encode_to(path, (block for _ in range(round(seconds / 60))), rate_hz, 1, AudioOptions(format="mp3"))
     return path
 
 
