@@ -65,7 +65,7 @@ def cut_points(audio: Audio, max_s: float) -> list[int]:
 
     Only the half of each stretch that ends at the limit is searched, from its end, so little of the audio is read.
     """
-    longest = max(1, round(max_s * audio.rate_hz))
+    longest = max(1, int(max_s * audio.rate_hz))
     points: list[int] = []
     start = 0
     while audio.frames - start > longest:

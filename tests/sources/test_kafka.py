@@ -43,3 +43,27 @@ def test_a_member_that_joins_costs_about_two_rounds_also_where_others_are_slow_b
     for thread in threads:
         thread.join()
     assert generations[0] == generations[1] <= 5, "a heartbeat that comes late on a busy machine may cost a round, not ten"
+
+
+@pytest.mark.slow
+def test_a_share_that_comes_between_two_polls_is_taken_up_also_where_news_of_the_topic_began_the_round(
+    kafka_server: str, tmp_path: Path
+) -> None:
+    stream = Stream(kafka_server, f"between{os.getpid()}", tmp_path)
+    reader = TopicReader({"bootstrap_servers": [kafka_server]}, stream.input, stream.group)
+    coordinator = reader.consumer._coordinator
+    join, rounds = coordinator._do_join_and_sync_async, list[bytes]()
+
+    async def slow() -> bytes:
+        share: bytes = await join()
+        rounds.append(share)
+        await coordinator._net.sleep(1.2)
+        return share
+
+    coordinator._do_join_and_sync_async = slow
+    reader.subscribe()
+    deadline_s = time.monotonic() + 20
+    while len(reader.owned()) < 4 and time.monotonic() < deadline_s:
+        reader.poll(0.02)
+    assert (len(reader.owned()), len(rounds)) == (4, 2), "the first knows nothing of the topic, the second does"
+    reader.close()

@@ -108,6 +108,7 @@ def holding(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
     return given
 
 
+@pytest.mark.extra("torch")
 def test_a_sentence_that_memory_does_not_hold_is_said_in_parts_and_so_are_those_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
     fresh = loaded(KokoroTorch)
     given = holding(monkeypatch, 80)
