@@ -23,8 +23,6 @@ SETTLE_S = 5.0
 """kafka-python 3.0.12 throws away an assignment that comes between two polls, and joins again, which makes all others join again:
 so a poll goes on while the group shares its partitions out, for this long."""
 UNSETTLED_MS = 1_000
-"""It forgets one for good where the group was joined again for news of the topic's partitions, since to it they are no news once they are
-shared out: so while a poll goes on, it is told to take up what it began."""
 FETCH_BYTES, PARTITION_BYTES = 16 << 20, 1 << 20
 MOST_RECORDS = 1 << 30
 """kafka-python 3.0.12 takes a paused partition up again only if no fetch of it was given out in part: so each is, whole."""
@@ -131,6 +129,7 @@ class TopicReader(ConsumerRebalanceListener):  # type: ignore[misc]
         found = self.consumer.poll(timeout_ms=round(wait_s * 1000))
         # it may have been this poll that found the group unsettled, and what it asked for is on its way
         while not found and self.consumer.subscription() and self._unsettled and time.monotonic() < deadline_s:
+            # of a round that news of the topic began, kafka-python 3.0.12 forgets the outcome for good: once shared out it is no news
             self.consumer._coordinator.request_rejoin()
             found = self.consumer.poll(timeout_ms=UNSETTLED_MS)
         return [

@@ -66,7 +66,7 @@ class Demucs(Engine):
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         """Pieces of one length are one batch; of different lengths they would be padded, which the models hear."""
-        return [outcome for _, alike in groupby(pieces, _frames) for outcome in self._alike(list(alike))]
+        return [outcome for _, alike in groupby(pieces, lambda piece: _audio(piece).frames) for outcome in self._alike(list(alike))]
 
     def close(self) -> None:
         self._bags.clear()
@@ -147,7 +147,3 @@ def _audio(piece: Piece) -> Audio:
     audio = piece.inputs["audio"]
     assert isinstance(audio, Audio)
     return audio
-
-
-def _frames(piece: Piece) -> int:
-    return _audio(piece).frames

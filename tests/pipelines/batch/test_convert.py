@@ -10,9 +10,7 @@ import av
 import numpy as np
 import pyloudnorm
 import pytest
-from click.testing import CliRunner
 
-import wavemill
 from transforms import codec
 from transforms.options import AudioOptions
 from transforms.records import Audio
@@ -62,10 +60,7 @@ def test_every_format_keeps_the_length_and_the_loudness_or_takes_the_one_that_is
         {"id": "mp4", "audio": "sound.wav", "format": "mp4"},
     ]
     runner.write(rows)
-    command = ["run", "convert", str(runner.source), "-o", runner.out, "--max-failures", "2", "--json"]
-    answer = CliRunner().invoke(wavemill.root, command)
-    assert answer.exit_code == 0, answer.output
-    summary = json.loads(answer.stdout)
+    summary = runner.command("convert", "--max-failures", "2")
     assert (summary["done"], summary["failed"]) == (16, {"input_not_found": 1, "bad_option": 1})
     found = {row["id"]: row for row in runner.manifest() if row["status"] == "done"}
     before = lufs(given)
@@ -87,5 +82,5 @@ def test_every_format_keeps_the_length_and_the_loudness_or_takes_the_one_that_is
     louder = codec.decode(Path(found["louder"]["uri"]), None, None, 60.0)
     assert lufs(louder) == pytest.approx(-14, abs=0.3)
     assert np.abs(louder.samples).max() <= 10 ** (-3 / 20) + 1e-3
-    again = json.loads(CliRunner().invoke(wavemill.root, command).stdout)
+    again = runner.command("convert", "--max-failures", "2")
     assert (again["done"], again["made"]) == (16, 0)
