@@ -50,7 +50,7 @@ _LOUD = (
     "perth.perth_net.perth_net_implicit.model.perth_net",
 )
 _SAMPLING = threading.Lock()
-"""What is drawn comes from torch's one generator, so one piece is drawn at a time in this process."""
+"""What is drawn comes from torch's one generator, so one call draws at a time in this process."""
 
 
 def row(name: Name) -> str:
@@ -136,21 +136,14 @@ class Chatterboxes:
         with self._lock:
             self._mark = self._mark or _watermarker()
             made = np.asarray(self._mark.apply_watermark(samples, sample_rate=RATE_HZ), np.float32)
-        return as_many(made, samples.size)
-
-
-def as_many(samples: np.ndarray, frames: int) -> np.ndarray:
-    """Samples of shape (frames,), cut or filled up with silence: the models count in tokens of 40 ms."""
-    import numpy as np
-
-    return np.pad(samples, (0, max(0, frames - samples.size)))[:frames]
+        return np.pad(made, (0, max(0, samples.size - made.size)))[: samples.size]
 
 
 @contextmanager
-def lent(model: Any, attribute: str, voice: Any) -> Iterator[None]:
-    """The model with another voice, where one is given, and with its own again afterwards."""
+def lent(model: Any, attribute: str, other: Any) -> Iterator[None]:
+    """The model with another attribute, a voice mostly, where one is given, and with its own again afterwards."""
     own = getattr(model, attribute)
-    setattr(model, attribute, voice or own)
+    setattr(model, attribute, other or own)
     try:
         yield
     finally:

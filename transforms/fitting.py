@@ -78,7 +78,7 @@ def _descend(torch: Any, wanted: np.ndarray, mix: voices.Mix, place: Place, step
     descent = torch.optim.Adam([offset], lr=RATE)
     for step in range(steps):
         ids, style, scale = phrases[step % len(phrases)]
-        said, _ = kokoro_model.speak(model, ids, style + scale * offset, 1.0)
+        ((said, _),) = kokoro_model.speak(model, [ids], style + scale * offset, 1.0)
         loss = HOLD * offset.square().mean() - encoder.embed_24k(said) @ target
         descent.zero_grad()
         loss.backward()
@@ -86,7 +86,8 @@ def _descend(torch: Any, wanted: np.ndarray, mix: voices.Mix, place: Place, step
         descent.step()
     with torch.no_grad():
         ids, style, scale = held_out
-        similarity = float(encoder.embed_24k(kokoro_model.speak(model, ids, style + scale * offset, 1.0)[0]) @ target)
+        ((said, _),) = kokoro_model.speak(model, [ids], style + scale * offset, 1.0)
+        similarity = float(encoder.embed_24k(said) @ target)
     return Fit(np.asarray(pack + spread * offset.detach().cpu().numpy(), np.float32), similarity)
 
 
@@ -95,7 +96,7 @@ def _prepared(torch: Any, pack: np.ndarray, spread: np.ndarray, place: Place) ->
     prepared = []
     for phrase in (*PHRASES, HELD_OUT):
         ids = [phonemes.ALPHABET[symbol] for symbol in phonemes.phonemes(phrase, "a")]
-        given = (torch.tensor([[0, *ids, 0]]), torch.from_numpy(pack[len(ids) - 1]), torch.from_numpy(spread[len(ids) - 1]))
+        given = (torch.tensor([0, *ids, 0]), torch.from_numpy(pack[len(ids) - 1]), torch.from_numpy(spread[len(ids) - 1]))
         prepared.append([tensor.to(place.device) for tensor in given])
     return prepared
 

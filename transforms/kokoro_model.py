@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import math
 import warnings
-from inspect import unwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,8 @@ def open_model(models_dir: Path, device: str = "cpu") -> Any:
     from kokoro.model import KModel
     from torch.nn.utils import remove_weight_norm
 
+    from transforms import kokoro_batches
+
     path = models.folder(MODEL, models_dir) / models.known(MODEL).files[0].name
     nothing = io.BytesIO()
     torch.save({}, nothing)
@@ -82,7 +84,7 @@ def open_model(models_dir: Path, device: str = "cpu") -> Any:
         raise WavemillError("weights_mismatch", f"{MODEL}: lacks {lacking[:3]}, has {unknown[:3]}", "model")
     source = model.decoder.generator.m_source
     source.l_sin_gen = _harmonics(source.l_sin_gen)
-    return model.requires_grad_(False).to(device)
+    return kokoro_batches.prepared(model.requires_grad_(False)).to(device)
 
 
 def hold(place: Place) -> Any:
@@ -92,13 +94,16 @@ def hold(place: Place) -> Any:
     return shared(MODEL, place, lambda: open_model(place.models_dir, place.device))
 
 
-def speak(model: Any, ids: Any, style: Any, speed: float) -> tuple[Any, Any]:
-    """Tokens of shape (1, n), ends included, in a style of shape (1, 256): a tensor of samples at 24 kHz, and the frames of each token.
+def speak(model: Any, ids: Sequence[Any], styles: Any, speed: float) -> list[tuple[Any, Any]]:
+    """Of each piece, tokens of shape (n,), ends included, in a style, a row of (pieces, 256): samples at 24 kHz, and each token's frames.
 
-    The style's gradient is kept where it is asked for.
+    All are tensors; the gradient of a style is kept where it is asked for. Together with others a piece is what it is alone, but for
+    float rounding.
     """
-    made, durations = unwrap(type(model).forward_with_tokens)(model, ids, style, speed)  # wrapped, it has no gradient
-    return GAIN * made.reshape(-1), DURATION_FRAMES * durations.reshape(-1)
+    from transforms import kokoro_batches
+
+    made = kokoro_batches.speak(model, ids, styles, speed)
+    return [(GAIN * samples, DURATION_FRAMES * durations) for samples, durations in zip(*made, strict=True)]
 
 
 def _harmonics(random: Any) -> Any:

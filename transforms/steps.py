@@ -50,9 +50,8 @@ def failure_of(error: WavemillError) -> Failure:
     return Failure(error.code, error.detail, error.field)
 
 
-def one_by_one(pieces: Sequence[Piece], act: Callable[[Piece], Outcome]) -> list[Outcome]:
+def one_by_one(pieces: Sequence[Piece], act: Callable[[Piece], R]) -> list[R | Failure]:
     """What an engine makes of each piece by itself; what `act` raises of one is its Failure."""
-
     return [_or_failure(act, piece) for piece in pieces]
 
 
@@ -202,18 +201,30 @@ def _led(engine: Engine, pieces: Sequence[Piece], done: Sequence[Answer]) -> lis
 
 def _run(call: _Call, pieces_of: Sequence[Sequence[Piece]], pool: Executor | None) -> list[list[Answer]]:
     flat = [piece for pieces in pieces_of for piece in pieces]
-    batches = list(_batches(flat, call.engine))
+    order = _order(flat) if call.engine.padded and call.engine.max_batch > 1 else range(len(flat))
+    batches = list(_batches([flat[index] for index in order], call.engine))
     if pool is None:
-        answers = iter([answer for batch in batches for answer in call(batch)])
+        answers = [answer for batch in batches for answer in call(batch)]
     else:
         futures: list[Future[list[Answer]]] = [pool.submit(call, batch) for batch in batches]
         try:
-            answers = iter([answer for future in futures for answer in future.result()])
+            answers = [answer for future in futures for answer in future.result()]
         except BaseException:
             for future in futures:
                 future.cancel()
             raise
-    return [[next(answers) for _ in pieces] for pieces in pieces_of]
+    found = dict(zip(order, answers, strict=True))
+    indices = iter(range(len(flat)))
+    return [[found[next(indices)] for _ in pieces] for pieces in pieces_of]
+
+
+def _order(pieces: Sequence[Piece]) -> list[int]:
+    """Indices of pieces, the longest first among neighbours with the same options: what memory does not hold shows at once."""
+    same, runs = 0, list[int]()
+    for index, piece in enumerate(pieces):
+        same = index if _differ(piece, pieces[same]) else same
+        runs.append(same)
+    return sorted(range(len(pieces)), key=lambda index: (runs[index], -_size(pieces[index])))
 
 
 def _batches(pieces: Sequence[Piece], engine: Engine) -> Iterator[Sequence[Piece]]:
@@ -243,8 +254,13 @@ def _fitting(pieces: Sequence[Piece], engine: Engine) -> Sequence[Piece]:
 
 
 def _padded(pieces: Sequence[Piece]) -> float:
-    """What a batch costs in memory when all are padded to the longest: seconds of audio, or characters of text."""
-    return len(pieces) * max(audio_s(piece) or sum(len(str(given)) for given in piece.inputs.values()) for piece in pieces)
+    """What a batch costs in memory when all are padded to the longest."""
+    return len(pieces) * max(map(_size, pieces))
+
+
+def _size(piece: Piece) -> float:
+    """Characters of text, or seconds of audio where there is none."""
+    return sum(len(given) for given in piece.inputs.values() if isinstance(given, str)) or audio_s(piece)
 
 
 def _differ(a: Piece, b: Piece) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import threading
 import time
@@ -215,6 +216,27 @@ def test_batches_hold_pieces_of_many_items_but_never_two_sets_of_options(wanted:
     assert not any(fits([*one, after[0]]) for one, after in zip(engine.batches, engine.batches[1:], strict=False)), (
         "each is as large as may be"
     )
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 9)), max_size=20), st.integers(2, 5))
+def test_where_a_batch_is_filled_up_the_longest_pieces_go_first_and_each_item_gets_its_own(
+    wanted: list[tuple[int, int]], most: int
+) -> None:
+    class Padded(Mirror):
+        padded, max_batch = True, most
+
+    options = [EchoSpeech.Options(seed=seed) for seed in (0, 1)]
+    flow: Flow = [work("a" * length, "b", options=options[seed]) for seed, length in wanted]
+    engine = Padded()
+    assert told(steps.infer(flow, engine)) == [["a" * length, "b"] for _, length in wanted]
+    lengths = [[len(text) for text in batch] for batch in engine.batches]
+    runs = [list(run) for _, run in itertools.groupby(wanted, lambda one: one[0])]
+    expected = [sorted([*(length for _, length in run), *[1] * len(run)], reverse=True) for run in runs]
+    assert lengths == [list(some) for run in expected for some in batched(run, most)]
+
+
+def batched(items: list[int], most: int) -> list[list[int]]:
+    return [items[start : start + most] for start in range(0, len(items), most)]
 
 
 class Guesser(Mirror):

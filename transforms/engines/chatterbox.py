@@ -6,12 +6,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any, ClassVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_args
 
 from pydantic import Field
 
-from transforms import chatterbox_model, clone, embed, models, references, sentences, steps, synthesize
+from transforms import chatterbox_model, chatterbox_takes, clone, embed, models, references, sentences, steps, synthesize
 from transforms.chatterbox_model import RATE_HZ, REMEMBERED, Chatterboxes, Name, lent, unpacked
+from transforms.chatterbox_takes import Take
 from transforms.engine import Engine, Place
 from transforms.engines.torch_place import Portion
 from transforms.errors import WavemillError
@@ -19,6 +20,9 @@ from transforms.options import Options as BaseOptions
 from transforms.provenance import PROVENANCE
 from transforms.records import Audio, Encoded, Failure, Item, Outcome, Piece, Result
 from transforms.speakers import MODEL, SpeakerEncoder
+
+if TYPE_CHECKING:
+    import numpy as np
 
 METHOD = "chatterbox conditionals"
 WATERMARK = "perth"
@@ -50,6 +54,8 @@ LANGUAGES = (
 """Those of the multilingual model but Chinese, for which its library fetches a word segmenter when it runs."""
 LEAST_CHARS = 40
 """The least that a part of a sentence may have when memory does not suffice; of few words the model makes others."""
+BATCH = 4
+"""Pieces that a GPU is given at once: of the longest speech each remembers some 600 MB. A processor's cores are filled by calls."""
 TURBO_LEAST_S = 5.0
 """Turbo's library takes no shorter reference."""
 
@@ -62,6 +68,13 @@ class ChatterboxOptions(synthesize.Options):
     exaggeration: float = Field(0.5, ge=0.0, le=2.0, description="how much is felt, 0.5 being neutral (not turbo)")
     cfg_weight: float = Field(0.5, ge=0.0, le=1.0, description="how closely text and voice are followed; less is slower (not turbo)")
     temperature: float = Field(0.8, ge=0.05, le=5.0, description="how much one take differs from another")
+
+
+class Voice(NamedTuple):
+    """The library's conditionals, None being the model's own, and what is told of them."""
+
+    conditionals: Any
+    told: dict[str, str]
 
 
 class ChatterboxEngine(Engine):
@@ -108,7 +121,42 @@ class ChatterboxEngine(Engine):
         references.embed(self._encoder, reference, field)
 
 
-class Chatterbox(ChatterboxEngine):
+class Sounding(ChatterboxEngine):
+    """Those that make sound, of several pieces at once, each in a voice of its own."""
+
+    padded = True
+
+    def load(self, place: Place) -> None:
+        super().load(place)
+        if self._models.device != "cpu":
+            self.max_batch = BATCH
+
+    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
+        """The pieces share their options. Raises `out_of_memory` of a single one, and what torch raises of several."""
+        import numpy as np
+
+        voices = steps.one_by_one(pieces, self.voice)
+        able = [(piece, voice.conditionals) for piece, voice in zip(pieces, voices, strict=True) if isinstance(voice, Voice)]
+        made = iter(self.sound(able) if able else ())
+        outcomes = list[Outcome]()
+        for voice in voices:
+            if isinstance(voice, Failure):
+                outcomes.append(voice)
+                continue
+            audio = Audio(np.clip(self._models.marked(next(made)), -1, 1)[None], RATE_HZ)
+            outcomes.append(Result({"watermark": WATERMARK, **voice.told}, {"audio": audio}))
+        return outcomes
+
+    def voice(self, piece: Piece) -> Voice:
+        """What a piece is to sound in; what is raised is that piece's own trouble."""
+        raise NotImplementedError
+
+    def sound(self, given: Sequence[tuple[Piece, Any]]) -> list[np.ndarray]:
+        """Samples of each piece, float32 of shape (frames,), in the voice of some conditionals."""
+        raise NotImplementedError
+
+
+class Chatterbox(Sounding):
     """Speech in the model's own voice, or in one that embed has stored. Each text is drawn, its seed being the item's."""
 
     operation = "synthesize"
@@ -132,40 +180,27 @@ class Chatterbox(ChatterboxEngine):
         check_voice(options.voice)
         _check(options)
 
-    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
-        return steps.one_by_one(pieces, self._piece)
-
-    def _piece(self, piece: Piece) -> Outcome:
-        options = piece.options
-        if not options.voice:
-            return self.speak(piece, None)
-        voice = self.stored(options.voice, _model(options))
-        return _told(self.speak(piece, voice), provenance=PROVENANCE)
-
-    def speak(self, piece: Piece, voice: Any) -> Outcome:
-        """The piece's text in the voice of some conditionals, None being the model's own. Raises `out_of_memory`."""
-        import numpy as np
-
-        text, options = str(piece.inputs["text"]), piece.options
+    def voice(self, piece: Piece) -> Voice:
+        text = str(piece.inputs["text"])
         if not any(symbol.isalnum() for symbol in text):
-            return Failure("empty_text", f"nothing in {text[:40]!r} can be spoken", "text")
-        name = _model(options)
-        model = self._models.open(chatterbox_model.row(name))
-        drawn: dict[str, Any] = {"temperature": options.temperature}
-        if name != "turbo":
-            drawn |= {"exaggeration": options.exaggeration, "cfg_weight": options.cfg_weight}
-        if name == "multilingual":
-            # Resemble's own default: the light library lacks the watch over the alignment, which ends what goes round in circles
-            drawn |= {"language_id": _base(options.language), "repetition_penalty": 2.0}
+            raise WavemillError("empty_text", f"nothing in {text[:40]!r} can be spoken", "text")
+        conditionals, told = self.chosen(piece)
+        return Voice(conditionals, {"model": _model(piece.options), **told})
 
-        def generate(most: float) -> np.ndarray:
-            parts = sentences.pack([part for part, _ in sentences.cut(text, round(most)) if sentences.spoken(part)], round(most))
-            with self._models.sampling(piece.seed), lent(model, "conds", voice):
-                made = [model.generate(part, **drawn) for part in parts]
-            return np.concatenate([np.asarray(one[0].float().cpu(), np.float32) for one in made])
+    def chosen(self, piece: Piece) -> Voice:
+        stored = piece.options.voice
+        return Voice(self.stored(stored, _model(piece.options)), {"provenance": PROVENANCE}) if stored else Voice(None, {})
 
-        samples = self._models.marked(self._portion.halving(len(text), "characters", LEAST_CHARS, generate))
-        return Result({"model": name, "watermark": WATERMARK}, {"audio": Audio(np.clip(samples, -1, 1)[None], RATE_HZ)})
+    def sound(self, given: Sequence[tuple[Piece, Any]]) -> list[np.ndarray]:
+        options = given[0][0].options
+        row, drawn = chatterbox_model.row(_model(options)), _drawn(options)
+
+        def speak(most: float) -> list[np.ndarray]:
+            takes = [Take(_parts(str(piece.inputs["text"]), round(most)), voice, piece.seed) for piece, voice in given]
+            return chatterbox_takes.speak(self._models, row, takes, **drawn)
+
+        longest = max(len(str(piece.inputs["text"])) for piece, _ in given)
+        return self._portion.halving(longest, "characters", LEAST_CHARS, speak, pieces=len(given))
 
 
 class ChatterboxClone(Chatterbox):
@@ -184,11 +219,10 @@ class ChatterboxClone(Chatterbox):
         clone.check(item)
         super().check(item)
 
-    def _piece(self, piece: Piece) -> Outcome:
+    def chosen(self, piece: Piece) -> Voice:
         reference = piece.inputs["reference"]
         assert isinstance(reference, Audio)
-        voice = self.conditionals(_model(piece.options), reference)
-        return _told(self.speak(piece, voice), method=METHOD, provenance=PROVENANCE)
+        return Voice(self.conditionals(_model(piece.options), reference), {"method": METHOD, "provenance": PROVENANCE})
 
 
 class ChatterboxEmbed(ChatterboxEngine):
@@ -263,5 +297,16 @@ def _base(language: str | None) -> str:
     return (language or "en").lower().replace("_", "-").partition("-")[0]
 
 
-def _told(outcome: Outcome, **fields: Any) -> Outcome:
-    return Result({**outcome.fields, **fields}, outcome.outputs) if isinstance(outcome, Result) else outcome
+def _drawn(options: Any) -> dict[str, Any]:
+    """The options of the library's `generate`."""
+    drawn: dict[str, Any] = {"temperature": options.temperature}
+    if _model(options) != "turbo":
+        drawn |= {"exaggeration": options.exaggeration, "cfg_weight": options.cfg_weight}
+    if _model(options) == "multilingual":
+        # Resemble's own default: the light library lacks the watch over the alignment, which ends what goes round in circles
+        drawn |= {"language_id": _base(options.language), "repetition_penalty": 2.0}
+    return drawn
+
+
+def _parts(text: str, most: int) -> list[str]:
+    return sentences.pack([part for part, _ in sentences.cut(text, most) if sentences.spoken(part)], most)

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from transforms import chatterbox_model, convert_voice, models, restyle, revoice, steps, vad
+from transforms import chatterbox_takes, convert_voice, models, restyle, revoice, vad
 from transforms.blocks import gather, resample
 from transforms.chain import Stage, StageOptions, stage, stage_of
-from transforms.chatterbox_model import RATE_HZ, as_many, lent
+from transforms.chatterbox_model import RATE_HZ, lent
+from transforms.chatterbox_takes import Take
 from transforms.engines import cascade
 from transforms.engines.chatterbox import (
     METHOD,
     WATERMARK,
     ChatterboxEngine,
+    Sounding,
+    Voice,
     check_voice,
     voice_identity,
 )
 from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
 from transforms.provenance import PROVENANCE
-from transforms.records import Audio, Item, Outcome, Piece, Result
+from transforms.records import Audio, Item, Piece, Result
 from transforms.speakers import MODEL, RATE_HZ as HEARD_AT_HZ
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ROW = "chatterbox-vc"
 WINDOW = 2048
@@ -32,7 +38,7 @@ LEAST_S, CRUMB_S = 2.0, 0.5
 """The least that a part of a recording may have when memory does not suffice, and what is left over of one that is no part of its own."""
 
 
-class ChatterboxConvert(ChatterboxEngine):
+class ChatterboxConvert(Sounding):
     """The recording's speech tokens, decoded in the target's voice, in a voice that embed has stored, or in the model's own.
 
     Timing, words and delivery are the source's; nothing is recognized, so any language will do.
@@ -59,31 +65,20 @@ class ChatterboxConvert(ChatterboxEngine):
             if getattr(options, name):
                 raise WavemillError("bad_option", f"{name}: chatterbox converts sound to sound, without words", name)
 
-    def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
-        return steps.one_by_one(pieces, self._convert)
-
-    def _convert(self, piece: Piece) -> Outcome:
-        import numpy as np
-
-        audio, target = piece.inputs["audio"], piece.inputs.get("target")
-        assert isinstance(audio, Audio)
-        model, told = self._models.open(ROW), {"watermark": WATERMARK}
-        voice = None
+    def voice(self, piece: Piece) -> Voice:
+        target, told = piece.inputs.get("target"), {"method": METHOD, "provenance": PROVENANCE}
         if isinstance(target, Audio):
-            voice, told = self._target(target), told | {"method": METHOD, "provenance": PROVENANCE}
-        elif piece.options.voice:
-            voice, told = self.stored(piece.options.voice, "tts").gen, told | {"method": METHOD, "provenance": PROVENANCE}
+            return Voice(self._target(target), told)
+        stored: str = piece.options.voice
+        return Voice(self.stored(stored, "tts").gen, told) if stored else Voice(None, {})
 
-        def convert(most_s: float) -> np.ndarray:
-            points = [at for at in vad.cut_points(audio, most_s) if audio.frames - at > CRUMB_S * audio.rate_hz]
-            parts = np.split(audio.samples, points, axis=1)
-            with self._models.sampling(piece.seed), lent(model, "ref_dict", voice):
-                made = [model.generate(chatterbox_model.as_wav(Audio(part, audio.rate_hz))) for part in parts]
-            heard = (np.asarray(one[0].float().cpu(), np.float32) for one in made)
-            return np.concatenate([as_many(samples, part.shape[1]) for samples, part in zip(heard, parts, strict=True)])
+    def sound(self, given: Sequence[tuple[Piece, Any]]) -> list[np.ndarray]:
+        def convert(most_s: float) -> list[np.ndarray]:
+            takes = [Take(_parts(_audio(piece), most_s), voice, piece.seed) for piece, voice in given]
+            return chatterbox_takes.convert(self._models, ROW, takes)
 
-        samples = self._portion.halving(audio.duration_s, "s of speech", LEAST_S, convert)
-        return Result(told, {"audio": Audio(np.clip(self._models.marked(samples), -1, 1)[None], RATE_HZ)})
+        longest_s = max(_audio(piece).duration_s for piece, _ in given)
+        return self._portion.halving(longest_s, "s of speech", LEAST_S, convert, pieces=len(given))
 
     def _target(self, target: Audio) -> Any:
         self.judge(target, "target")
@@ -154,3 +149,17 @@ def stretched(audio: Audio, rate: float) -> Audio:
     import librosa
 
     return Audio(librosa.effects.time_stretch(audio.samples, rate=rate, n_fft=WINDOW), audio.rate_hz)
+
+
+def _audio(piece: Piece) -> Audio:
+    audio = piece.inputs["audio"]
+    assert isinstance(audio, Audio)
+    return audio
+
+
+def _parts(audio: Audio, most_s: float) -> list[Audio]:
+    """A recording cut in silence, but for crumbs at its end."""
+    import numpy as np
+
+    points = [at for at in vad.cut_points(audio, most_s) if audio.frames - at > CRUMB_S * audio.rate_hz]
+    return [Audio(part, audio.rate_hz) for part in np.split(audio.samples, points, axis=1)]

@@ -43,6 +43,7 @@ class Demucs(Engine):
     max_s = 60.0
     overlap_s = 2.0
     cost_s = 0.8
+    padded = True
 
     def models(self, options: BaseOptions) -> tuple[str, ...]:
         return (f"demucs-{_name(options)}",)
@@ -128,9 +129,7 @@ class Demucs(Engine):
                 made = self._apply_model(bag, given, shifts=0, split=True, overlap=OVERLAP, device=self._place.device, segment=segment_s)
             return made.float().numpy() * spreads[:, None, None, None]  # type: ignore[no-any-return]
 
-        if len(mixes) > 1:
-            return apply(min(whole_s, self._portion.most))
-        return self._portion.halving(whole_s, "s of a segment", LEAST_S, apply)
+        return self._portion.halving(whole_s, "s of a segment", LEAST_S, apply, pieces=len(mixes))
 
 
 def consistent(made: np.ndarray, mix: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from functools import lru_cache, partial
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -85,7 +86,26 @@ class Kokoro(Engine):
         self._pack = lru_cache(maxsize=64)(partial(voices.read_pack, models_dir=place.models_dir))
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
-        return [self._speak(str(piece.inputs["text"]), piece.options) for piece in pieces]
+        """The pieces share their options."""
+        import numpy as np
+
+        options = pieces[0].options
+        assert isinstance(options, synthesize.Options)
+        mix, language = self._said_by(options)
+        texts = [str(piece.inputs["text"]) for piece in pieces]
+        said = [phonemes.phonemes(text, language) for text in texts]
+        spoken = [one for one in said if _audible(one)]
+        heard = iter(self._heard(spoken, self._pack(mix), options, self.max_tokens) if spoken else ())
+        told = {"provenance": PROVENANCE} if voices.of_recording(options.voice) else {}
+        outcomes = list[Outcome]()
+        for text, one in zip(texts, said, strict=True):
+            if not _audible(one):
+                outcomes.append(Failure("empty_text", f"nothing in {text[:40]!r} can be spoken", "text"))
+                continue
+            parts, samples, spans = zip(*next(heard), strict=True)
+            audio = Audio(np.concatenate(samples)[None], self.rate_hz)
+            outcomes.append(Result(self._told(text, parts, spans, options) | told, {"audio": audio}))
+        return outcomes
 
     def close(self) -> None:
         self._sessions.clear()
@@ -99,35 +119,22 @@ class Kokoro(Engine):
         language = options.language or voices.own_language(options.voice)
         return mix, phonemes.letter(language, voices.letter_of(voices.heaviest(mix)))
 
-    def _speak(self, text: str, options: synthesize.Options) -> Outcome:
+    def _heard(self, said: Sequence[str], pack: np.ndarray, options: synthesize.Options, limit: int) -> list[list[Heard]]:
+        """The parts of each piece's phonemes in the voice of a pack, of at most `limit` phonemes each; as many at once as there are pieces."""
         import numpy as np
 
-        mix, language = self._said_by(options)
-        said = phonemes.phonemes(text, language)
-        if not any(symbol.isalpha() for symbol in said):
-            return Failure("empty_text", f"nothing in {text[:40]!r} can be spoken", "text")
-        heard = self._heard(said, self._pack(mix), options, self.max_tokens)
-        fields = self._told(text, [part for part, _, _ in heard], [spans for _, _, spans in heard], options)
-        if voices.of_recording(options.voice):
-            fields["provenance"] = PROVENANCE
-        return Result(fields, {"audio": Audio(np.concatenate([samples for _, samples, _ in heard])[None], self.rate_hz)})
-
-    def _heard(self, said: str, pack: np.ndarray, options: synthesize.Options, limit: int) -> list[Heard]:
-        """Phonemes in the voice of a pack, the model being given at most `limit` of them at once."""
-        import numpy as np
-
-        heard = []
-        for part in _cut(said, limit):
-            ids = [phonemes.ALPHABET[symbol] for symbol in part]
-            heard.append((part, *self._say(np.array([[0, *ids, 0]], np.int64), pack[len(ids) - 1], options)))
-        return heard
+        parts = [list(_cut(one, limit)) for one in said]
+        ids = [[phonemes.ALPHABET[symbol] for symbol in part] for part in chain.from_iterable(parts)]
+        given = [(np.array([0, *one, 0], np.int64), pack[len(one) - 1, 0]) for one in ids]
+        made = (one for start in range(0, len(given), len(said)) for one in self._say(given[start : start + len(said)], options))
+        return [[(part, *next(made)) for part in of_one] for of_one in parts]
 
     def _told(self, text: str, parts: Sequence[str], spans: Sequence[np.ndarray], options: synthesize.Options) -> dict[str, Any]:
         """What else is known of a text whose phonemes were said in those parts."""
         return {}
 
-    def _say(self, ids: np.ndarray, style: np.ndarray, options: synthesize.Options) -> tuple[np.ndarray, np.ndarray]:
-        """Tokens of shape (1, n), ends included, in a style of shape (1, 256): samples, float32 of shape (frames,).
+    def _say(self, given: Sequence[tuple[np.ndarray, np.ndarray]], options: synthesize.Options) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Of tokens of shape (n,), ends included, each in a style of shape (256,): samples, float32 of shape (frames,).
 
         And the frames of each token, of shape (n,), or (0,) where they are not known.
         """
@@ -135,10 +142,10 @@ class Kokoro(Engine):
 
         assert isinstance(options, KokoroOptions)
         session = self._session(self.models(options)[0], bool(options.melody))
-        tokens, styled, speed, *_ = (given.name for given in session.get_inputs())
+        tokens, styled, speed, *_ = (input.name for input in session.get_inputs())
         numbers = {name: np.array([value], np.float32) for name, value in {speed: options.speed, **options.melody}.items()}
-        made = session.run(None, {tokens: ids, styled: style, **numbers})[0]
-        return np.asarray(made, np.float32).reshape(-1), np.zeros(0, np.int64)
+        made = [session.run(None, {tokens: ids[None], styled: style[None], **numbers})[0] for ids, style in given]
+        return [(np.asarray(one, np.float32).reshape(-1), np.zeros(0, np.int64)) for one in made]
 
     def _session(self, model_id: str, melodic: bool) -> Any:
         with self._lock:
@@ -148,6 +155,10 @@ class Kokoro(Engine):
                 graph = kokoro_pitch.with_pitch(path) if melodic else b""
                 self._sessions[model_id, melodic] = open_session(path, self._place, graph)
             return self._sessions[model_id, melodic]
+
+
+def _audible(said: str) -> bool:
+    return any(symbol.isalpha() for symbol in said)
 
 
 def _cut(said: str, limit: int) -> Iterator[str]:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LEAST_PHONEMES = 60
 """The least that a part of a sentence may have when memory does not suffice: less would cut long words."""
+BATCH = 8
+"""Pieces that a GPU is given at once, of some 400 MB each. A processor's cores are filled by calls."""
 
 
 class KokoroTorchOptions(synthesize.Options):
@@ -36,6 +38,7 @@ class KokoroTorch(Kokoro):
     Options = KokoroTorchOptions
     requires = ("kokoro", "misaki", "torch")
     extra = "torch"
+    padded = True
 
     def models(self, options: BaseOptions) -> tuple[str, ...]:
         return kokoro_model.MODEL, "kokoro-voices"
@@ -46,17 +49,23 @@ class KokoroTorch(Kokoro):
         self._portion = Portion(self.name, self._place.device)
         self._model: Any = None
         self._pack = lru_cache(maxsize=64)(partial(voices.read_pack, models_dir=place.models_dir))
+        if self._place.device != "cpu":
+            self.max_batch = BATCH
 
     def close(self) -> None:
         self._model = None
         self._pack.cache_clear()
 
-    def _heard(self, said: str, pack: np.ndarray, options: synthesize.Options, limit: int) -> list[Heard]:
-        """Out of memory, shorter parts are said. Raises `out_of_memory`."""
+    def _heard(self, said: Sequence[str], pack: np.ndarray, options: synthesize.Options, limit: int) -> list[list[Heard]]:
+        """Out of memory with one piece, shorter parts are said. Raises as `Portion.halving`, or what torch raises of several pieces."""
         self._open()  # a model that does not fit is no matter of the sentence
         heard = super()._heard
         return self._portion.halving(
-            min(limit, len(said)), "phonemes", LEAST_PHONEMES, lambda most: heard(said, pack, options, round(most))
+            min(limit, max(map(len, said))),
+            "phonemes",
+            LEAST_PHONEMES,
+            lambda most: heard(said, pack, options, round(most)),
+            pieces=len(said),
         )
 
     def _told(self, text: str, parts: Sequence[str], spans: Sequence[np.ndarray], options: synthesize.Options) -> dict[str, Any]:
@@ -67,16 +76,19 @@ class KokoroTorch(Kokoro):
         seconds = [(frames / self.rate_hz).tolist() for frames in spans]
         return {"words": word_times.words(text, parts, seconds, lambda word: len(phonemes.phonemes(word, language).split()))}
 
-    def _say(self, ids: np.ndarray, style: np.ndarray, options: synthesize.Options) -> tuple[np.ndarray, np.ndarray]:
+    def _say(self, given: Sequence[tuple[np.ndarray, np.ndarray]], options: synthesize.Options) -> list[tuple[np.ndarray, np.ndarray]]:
+        import numpy as np
+
         torch, device = self._torch, self._place.device
         model = self._open()
         with ExitStack() as stack:
             stack.enter_context(torch.inference_mode())
             if device != "cpu":
                 stack.enter_context(self._device)
-            given = torch.from_numpy(ids).to(device), torch.from_numpy(style).to(device)
-            samples, frames = kokoro_model.speak(model, *given, options.speed)
-            return samples.float().cpu().numpy(), frames.cpu().numpy()
+            ids, styles = zip(*given, strict=True)
+            tokens = [torch.from_numpy(one).to(device) for one in ids]
+            made = kokoro_model.speak(model, tokens, torch.tensor(np.stack(styles)).to(device), options.speed)
+            return [(samples.float().cpu().numpy(), frames.cpu().numpy()) for samples, frames in made]
 
     def _open(self) -> Any:
         with self._lock:

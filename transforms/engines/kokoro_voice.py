@@ -7,6 +7,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -219,7 +220,7 @@ class KokoroClone(Kokoro):
         assert isinstance(reference, Audio)
         found = self._fitter.voice(reference, options)
         said = options.model_copy(update={"voice": found.voice, "language": options.language or "en-us"})
-        spoken = self._speak(str(piece.inputs["text"]), said)
+        (spoken,) = super().run([replace(piece, options=said)])
         if not isinstance(spoken, Result):
             return spoken
         return Result({**spoken.fields, **found.fields, "provenance": PROVENANCE}, spoken.outputs)

@@ -59,13 +59,16 @@ class Portion:
     def __init__(self, name: str, device: str) -> None:
         self.name, self.device, self.most = name, device, math.inf
 
-    def halving(self, amount: float, unit: str, least: float, act: Callable[[float], T]) -> T:
+    def halving(self, amount: float, unit: str, least: float, act: Callable[[float], T], pieces: int = 1) -> T:
         """What `act` makes of a piece of so many units, told how many it may give the model in a call.
 
         Where half would be less than `least` nothing is learned, and `out_of_memory` is raised, or what torch raised by another type.
+        Of several pieces, the longest of so many units, whatever is raised is raised at once: fewer of them are to be tried first.
         """
         import torch
 
+        if pieces > 1:
+            return act(min(self.most, amount))
         whole = size = min(self.most, amount)
         while True:
             try:

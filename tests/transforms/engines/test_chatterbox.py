@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import lacking
 from tests.transforms.engines import small_chatterbox
 from tests.transforms.engines.small_chatterbox import ROWS
-from transforms import chatterbox_model, identity, operations, steps, vad
+from transforms import chatterbox_model, chatterbox_takes, identity, operations, steps, vad
 from transforms.engine import Engine, Place, engine_class
 from transforms.errors import WavemillError
 from transforms.pull import pull
@@ -108,6 +108,74 @@ def test_each_model_speaks_in_its_own_voice_and_another_seed_is_another_take(eng
     assert samples(other).tobytes() != samples(first).tobytes()
 
 
+THREE = pytest.mark.parametrize("options", [{}, {"model": "turbo"}, {"language": "de"}], ids=["tts", "turbo", "multilingual"])
+
+
+@pytest.mark.slow
+@THREE
+def test_a_text_alone_is_what_the_librarys_own_loop_makes_of_it(engines: dict[str, Engine], options: Any) -> None:
+    engine, text = engines["synthesize"], {"text": TEXT}
+    own = made(engine, text, seed=7, **options)
+    boxes: chatterbox_model.Chatterboxes = engine._models  # type: ignore[attr-defined]
+    model = boxes.open(engine.models(engine.Options.parse(options))[0])
+    with boxes.sampling(7):
+        drawn = {"temperature": 0.8, **({"language_id": "de", "repetition_penalty": 2.0} if "language" in options else {})}
+        wav = model.generate(TEXT, **drawn)
+    np.testing.assert_array_equal(samples(own), np.clip(boxes.marked(wav[0].numpy()), -1, 1))
+
+
+@pytest.mark.slow
+@THREE
+def test_texts_of_a_batch_are_drawn_together_and_are_what_they_are_alone(engines: dict[str, Engine], options: Any) -> None:
+    engine, scores = engines["synthesize"], list[np.ndarray]()
+    texts, parsed = [TEXT, "...", LONG, "No.", LONG[:60]], engine.Options.parse(options)
+    t3 = engine._models.open(engine.models(parsed)[0]).t3  # type: ignore[attr-defined]
+    hook = t3.speech_head.register_forward_hook(lambda head, given, made: scores.append(made[:, -1].numpy()))
+    alone, scores_alone = list[Outcome](), list[list[np.ndarray]]()
+    for seed, text in enumerate(texts, 7):
+        alone.append(ran(engine, {"text": text}, seed, **options))
+        scores_alone += [scores[:]] if scores else []
+        scores.clear()
+    together = engine.run([Piece({"text": text}, parsed, seed) for seed, text in enumerate(texts, 7)])
+    hook.remove()
+    rows = [len(step) for step in scores]
+    assert rows[0] == 4 * len(scores_alone[0][0]) and rows[-1] < rows[0], "who has ended is no more waited for"
+    assert rows == sorted(rows, reverse=True)
+    for step, *steps_alone in zip(scores[: rows.count(rows[0])], *scores_alone, strict=False):
+        np.testing.assert_allclose(step, np.concatenate(steps_alone), atol=1e-5)
+    for one, other in zip(together, alone, strict=True):
+        if isinstance(other, Failure):
+            assert one == other
+            continue
+        assert isinstance(one, Result)
+        assert samples(one).size == samples(other).size
+        np.testing.assert_allclose(samples(one), samples(other), atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [{}, {"language": "de"}], ids=["tts", "multilingual"])
+def test_without_guidance_it_speaks_too_and_computes_half_as_much(engines: dict[str, Engine], options: Any) -> None:
+    """Which the library's own loop cannot: it takes the second half for granted."""
+    engine, rows = engines["synthesize"], list[int]()
+    t3 = engine._models.open(engine.models(engine.Options.parse(options))[0]).t3  # type: ignore[attr-defined]
+    hook = t3.tfmr.register_forward_pre_hook(lambda _, args, given: rows.append(len(given["inputs_embeds"])), with_kwargs=True)
+    assert samples(made(engine, {"text": TEXT}, cfg_weight=0.0, **options)).size
+    hook.remove()
+    assert set(rows) == {1}
+
+
+@pytest.mark.slow
+def test_clones_of_several_references_share_a_batch_and_one_that_is_none_fails_alone(engines: dict[str, Engine], joe: Audio) -> None:
+    silence, half = Audio(np.zeros((1, 5 * 24000), np.float32), 24000), Audio(joe.samples[:, : joe.frames * 2 // 3], joe.rate_hz)
+    options = engines["clone"].Options()
+    given = [{"text": TEXT, "reference": reference} for reference in (joe, silence, half)]
+    first, bad, second = engines["clone"].run([Piece(dict(one), options, 1) for one in given])
+    assert isinstance(bad, Failure) and bad.code == "bad_reference"
+    for one, inputs in ((first, given[0]), (second, given[2])):
+        assert isinstance(one, Result)
+        np.testing.assert_allclose(samples(one), samples(made(engines["clone"], inputs)), atol=1e-3)
+
+
 @pytest.mark.slow
 def test_what_it_makes_carries_perths_watermark(engines: dict[str, Engine]) -> None:
     speech = samples(made(engines["synthesize"], {"text": TEXT}))
@@ -182,13 +250,11 @@ def test_a_file_that_is_no_voice_fails_its_item(engines: dict[str, Engine], tmp_
 @pytest.mark.slow
 def test_feeling_and_the_other_options_reach_the_model(engines: dict[str, Engine], monkeypatch: pytest.MonkeyPatch) -> None:
     made(engines["synthesize"], {"text": TEXT})
-    t3, seen = engines["synthesize"]._models.open("chatterbox").t3, dict[str, Any]()  # type: ignore[attr-defined]
-    inference = t3.inference
-    monkeypatch.setattr(t3, "inference", lambda **given: inference(**(seen.update(given) or given)))
-    made(engines["synthesize"], {"text": TEXT}, exaggeration=1.5, cfg_weight=0.3, temperature=0.7)
-    assert (float(seen["t3_cond"].emotion_adv), seen["cfg_weight"], seen["temperature"]) == (1.5, 0.3, 0.7)
-    made(engines["synthesize"], {"text": TEXT})
-    assert (float(seen["t3_cond"].emotion_adv), seen["cfg_weight"], seen["temperature"]) == (0.5, 0.5, 0.8)
+    seen = drawing(monkeypatch)
+    for options in ({"exaggeration": 1.5, "cfg_weight": 0.3, "temperature": 0.7}, {}):
+        made(engines["synthesize"], {"text": TEXT}, **options)
+    told = [(float(one["t3_cond"].emotion_adv), one["cfg_weight"], one["temperature"]) for (one,) in seen]
+    assert told == [(1.5, 0.3, 0.7), (0.5, 0.5, 0.8)]
 
 
 @pytest.mark.slow
@@ -268,41 +334,45 @@ def test_two_threads_at_once_open_one_copy_of_a_model(models_dir: Path, monkeypa
     boxes.close()
 
 
+def drawing(monkeypatch: pytest.MonkeyPatch, most: int = 1000) -> list[list[Any]]:
+    """What is asked of the loop that draws, in memory for so many characters at once, each text being as long as the longest."""
+    import torch
+
+    from transforms import chatterbox_batches
+
+    seen, draw = list[list[Any]](), chatterbox_batches.draw
+
+    def short_of_memory(t3: Any, asked: Any, generators: Any) -> Any:
+        seen.append(list(asked))
+        if len(asked) * max(one["text_tokens"].shape[1] for one in asked) > most:
+            raise torch.OutOfMemoryError("injected")
+        return draw(t3, asked, generators)
+
+    monkeypatch.setattr(chatterbox_batches, "draw", short_of_memory)
+    return seen
+
+
 @pytest.mark.slow
 def test_memory_that_does_not_suffice_is_the_items_own_transient_failure(
     engines: dict[str, Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-
-    def no_memory(*_: Any, **__: Any) -> None:
-        raise torch.OutOfMemoryError
-
-    made(engines["synthesize"], {"text": TEXT})
-    speaking = engines["synthesize"]._models.open("chatterbox")  # type: ignore[attr-defined]
-    monkeypatch.setattr(speaking.t3, "inference", no_memory)
-    outcome = ran(engines["synthesize"], {"text": TEXT})
-    assert isinstance(outcome, Failure)
-    assert (outcome.code, "17 characters on cpu" in outcome.detail) == ("out_of_memory", True)
+    drawing(monkeypatch, most=0)
+    with pytest.raises(WavemillError, match="17 characters on cpu") as caught:
+        ran(engines["synthesize"], {"text": TEXT})
+    assert caught.value.code == "out_of_memory"
 
 
 @pytest.mark.slow
 def test_a_text_that_memory_does_not_hold_is_spoken_in_parts_and_so_are_those_after_it(
     models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-
     engine = engine_class("synthesize", "chatterbox")()
     engine.load(Place("cpu", 1, models_dir))
-    speaking = engine._models.open("chatterbox")  # type: ignore[attr-defined]
-    asked, generate = list[str](), speaking.generate
-
-    def short_of_memory(text: str, **given: Any) -> Any:
-        asked.append(text)
-        if len(text) > 60:
-            raise torch.OutOfMemoryError("injected")
-        return generate(text, **given)
-
-    monkeypatch.setattr(speaking, "generate", short_of_memory)
+    asked, speak = list[str](), chatterbox_takes.speak
+    monkeypatch.setattr(
+        chatterbox_takes, "speak", lambda boxes, row, takes, **options: asked.extend(takes[0].parts) or speak(boxes, row, takes, **options)
+    )
+    drawing(monkeypatch, most=60)
     first = samples(made(engine, {"text": LONG}))
     assert len(asked[0]) > 60 > max(map(len, asked[1:]))
     assert " ".join(asked[1:]) == asked[0] == LONG
@@ -314,38 +384,117 @@ def test_a_text_that_memory_does_not_hold_is_spoken_in_parts_and_so_are_those_af
 
 
 @pytest.mark.slow
+def test_a_batch_that_memory_does_not_hold_is_halved_and_later_ones_keep_to_what_fitted(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    on_a_gpu, engine = engine_class("synthesize", "chatterbox")(), engine_class("synthesize", "chatterbox")()
+    on_a_gpu.load(Place("cuda", 1, models_dir))
+    engine.load(Place("cpu", 1, models_dir))
+    assert (on_a_gpu.max_batch, engine.max_batch) == (4, 1)
+    engine.max_batch, seen = on_a_gpu.max_batch, drawing(monkeypatch, most=60)
+    options, texts = engine.Options(), [TEXT, "The wind is up.", "The night is long.", "He is at home."]
+    for halved in (True, False):
+        flow: list[Any] = [Work(item("synthesize", {"text": text}), [Piece({"text": text}, options, 7)]) for text in texts]
+        found = steps.infer(flow, engine)
+        assert [one.payload.results[0].fields["model"] for one in found if isinstance(one, Work)] == ["tts"] * 4
+        counts = [len(asked) for asked in seen]
+        assert counts == ([4, 2, 2] if halved else [2, 2])
+        seen.clear()
+    for made_of in (on_a_gpu, engine):
+        made_of.close()
+
+
+def decoding(monkeypatch: pytest.MonkeyPatch, most_s: float = 1000) -> list[list[float]]:
+    """Seconds of the recordings that are decoded together, in memory for so many at once, each being as long as the longest."""
+    import torch
+
+    from transforms import chatterbox_batches
+
+    seen, decode = list[list[float]](), chatterbox_batches.decode
+
+    def short_of_memory(s3gen: Any, recordings: Any, voice: Any, generators: Any) -> Any:
+        seen.append([one.duration_s for one in recordings])
+        if len(recordings) * max(seen[-1]) > most_s:
+            raise torch.OutOfMemoryError("injected")
+        return decode(s3gen, recordings, voice, generators)
+
+    monkeypatch.setattr(chatterbox_batches, "decode", short_of_memory)
+    return seen
+
+
+@pytest.mark.slow
 def test_a_recording_that_memory_does_not_hold_is_converted_in_parts_and_is_as_long_as_it_was(
     models_dir: Path, joe: Audio, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import soundfile
-    import torch
-
     engine = engine_class("convert_voice", "chatterbox")()
     engine.load(Place("cpu", 1, models_dir))
-    model = engine._models.open("chatterbox-vc")  # type: ignore[attr-defined]
-    asked, generate = list[float](), model.generate
-
-    def short_of_memory(file: Any, **given: Any) -> Any:
-        asked.append(soundfile.info(file).duration)
-        file.seek(0)
-        if asked[-1] > 4:
-            raise torch.OutOfMemoryError("injected")
-        return generate(file, **given)
-
-    monkeypatch.setattr(model, "generate", short_of_memory)
+    asked = decoding(monkeypatch, most_s=4)
     converted = samples(made(engine, {"audio": joe}))
-    assert asked[0] > 4 > max(asked[1:])
-    assert sum(asked[1:]) == pytest.approx(joe.duration_s) and converted.size == joe.frames
+    assert asked[0][0] > 4 > max(asked[1:])[0]
+    assert sum(one for (one,) in asked[1:]) == pytest.approx(joe.duration_s) and converted.size == joe.frames
     asked.clear()
     assert samples(made(engine, {"audio": joe})).tobytes() == converted.tobytes()
-    assert max(asked) < 4
+    assert max(asked)[0] < 4
     asked.clear()
     monkeypatch.setattr(vad, "find_speech", lambda audio, start, end: [(start, end)])
     most_s = engine._portion.most  # type: ignore[attr-defined]
     unbroken = Audio(joe.samples[:, : round((most_s + 0.005) * joe.rate_hz)], joe.rate_hz)
     assert samples(made(engine, {"audio": unbroken})).size == unbroken.frames
-    assert asked == [unbroken.duration_s], "five milliseconds are no part"
+    assert asked == [[unbroken.duration_s]], "five milliseconds are no part"
     engine.close()
+
+
+@pytest.mark.slow
+def test_a_recording_alone_is_what_the_librarys_own_converter_makes_of_it(engines: dict[str, Engine], joe: Audio) -> None:
+    part = Audio(joe.samples[:, : 24000 * 2], 24000)
+    boxes: chatterbox_model.Chatterboxes = engines["convert_voice"]._models  # type: ignore[attr-defined]
+    model = boxes.open("chatterbox-vc")
+    with boxes.sampling(7):
+        wav = model.generate(chatterbox_model.as_wav(part))
+    own = samples(made(engines["convert_voice"], {"audio": part}, seed=7))
+    np.testing.assert_array_equal(own, np.clip(boxes.marked(wav[0].numpy()), -1, 1))
+
+
+@pytest.mark.slow
+def test_what_is_decoded_together_is_what_it_is_alone_up_to_its_end(engines: dict[str, Engine], joe: Audio) -> None:
+    import torch
+
+    from transforms import chatterbox_batches
+
+    model = engines["convert_voice"]._models.open("chatterbox-vc")  # type: ignore[attr-defined]
+    parts = [Audio(joe.samples[:, start * 24000 : end * 24000 + start], 24000) for start, end in ((0, 2), (1, 4), (2, 3))]
+
+    def decoded(*indices: int) -> list[Any]:
+        dice = [torch.Generator().manual_seed(index) for index in indices]
+        with torch.inference_mode():
+            return chatterbox_batches.decode(model.s3gen, [parts[index] for index in indices], model.ref_dict, dice)
+
+    for one, index in zip(decoded(0, 1, 2), range(3), strict=True):
+        torch.testing.assert_close(one, decoded(index)[0], rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_recordings_of_a_batch_are_decoded_together_by_voice_and_are_what_they_are_alone(
+    engines: dict[str, Engine], joe: Audio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, options = engines["convert_voice"], engines["convert_voice"].Options()
+    part, short = Audio(joe.samples[:, : 24000 * 3 + 17], 24000), Audio(joe.samples[:, 24000 : 24000 * 2], 24000)
+    silence = Audio(np.zeros((1, 5 * 24000), np.float32), 24000)
+    given = [{"audio": part}, {"audio": part, "target": joe}, {"audio": part, "target": silence}, {"audio": short}]
+    alone = [ran(engine, dict(inputs), seed) for seed, inputs in enumerate(given)]
+    asked = decoding(monkeypatch)
+    together = engine.run([Piece(dict(inputs), options, seed) for seed, inputs in enumerate(given)])
+    assert asked == [[part.duration_s, short.duration_s], [part.duration_s]]
+    for one, other in zip(together, alone, strict=True):
+        if isinstance(other, Failure):
+            assert one == other and one.code == "bad_reference"
+            continue
+        assert isinstance(one, Result)
+        assert one.fields == other.fields and samples(one).size == samples(other).size
+        np.testing.assert_allclose(samples(one), samples(other), atol=1e-3)
 
 
 @pytest.mark.slow

@@ -188,7 +188,7 @@ def test_pieces_of_one_length_are_one_batch_and_come_out_as_they_do_alone(engine
     for one, other in zip(batches(engine, pieces), alone, strict=True):
         for name, stem in other.items():
             np.testing.assert_allclose(one[name], stem, atol=1e-5)
-    assert seen == [2, 2, 1, 1, 1], "two segments of two pieces, one of the short one, two of the last"
+    assert seen == [3, 3, 1], "two segments of three pieces, though another stands between them, and one of that"
 
 
 def test_a_batch_that_memory_does_not_hold_is_halved_before_a_segment_is_and_the_number_is_kept_to(engine: Demucs) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soxr
 
-from transforms import kokoro_model, kokoro_weights, models, speech, steps
+from transforms import kokoro_model, kokoro_weights, models, phonemes, speech, steps, voices
 from transforms.engine import Engine, Place, engine_class
 from transforms.engines.kokoro import Kokoro
 from transforms.engines.kokoro_torch import KokoroTorch
@@ -93,14 +93,14 @@ def test_each_word_is_told_when_another_model_hears_it(engine: Engine) -> None:
 
 
 def holding(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
-    """A model with memory for so many tokens at once; and how many it was given."""
+    """A model with memory for so many padded tokens at once; and how many it was given."""
     import torch
 
     given, speak = list[int](), kokoro_model.speak
 
     def short_of_memory(model: Any, ids: Any, *others: Any) -> Any:
-        given.append(ids.shape[-1])
-        if ids.shape[-1] > most:
+        given.append(len(ids) * max(map(len, ids)))
+        if given[-1] > most:
             raise torch.OutOfMemoryError("injected")
         return speak(model, ids, *others)
 
@@ -124,6 +124,80 @@ def test_a_sentence_that_memory_does_not_hold_is_said_in_parts_and_so_are_those_
     assert isinstance(told, Result)
     assert [word["word"] for word in told.fields["words"]] == text.split()
     assert told.fields["words"][-1]["end"] > told.outputs["audio"].duration_s - 1
+    fresh.close()
+
+
+BATCH = ("Hi.", "...", "Yes, of course they did.", TEXTS[1])
+
+
+@pytest.mark.extra("torch")
+def test_pieces_of_a_batch_are_in_64_bits_what_they_are_alone_to_nine_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So what differs in 32 bits is rounding."""
+    import torch
+
+    folder = Settings().models_dir
+    model = kokoro_model.open_model(folder).double()
+    spectrum = model.decoder.generator.stft.alone
+    spectrum.window = spectrum.window.double()
+    pack = voices.read_pack(voices.resolve("kokoro", "af_bella"), folder)
+    ids = [[phonemes.ALPHABET[symbol] for symbol in phonemes.phonemes(text, "a")] for text in ("Hi.", "Yes, he did.")]
+    given = [torch.tensor([0, *one, 0]) for one in ids]
+    styles = torch.from_numpy(np.concatenate([pack[len(one) - 1] for one in ids])).double()
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        with torch.inference_mode():
+            alone = [kokoro_model.speak(model, [one], style[None], 1.1)[0] for one, style in zip(given, styles, strict=True)]
+            together = kokoro_model.speak(model, given, styles, 1.1)
+    finally:
+        torch.set_default_dtype(before)
+    for (samples, frames), (others, of_others) in zip(together, alone, strict=True):
+        assert samples.dtype == torch.float64 and torch.equal(frames, of_others)
+        assert len(samples) == int(frames.sum())
+        torch.testing.assert_close(samples, others, rtol=0, atol=1e-9)
+
+
+def test_pieces_of_a_batch_are_spoken_together_and_sound_as_they_do_alone(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    options, given = KokoroTorch.Options(word_timestamps=True), holding(monkeypatch, 10**6)
+    alone = [engine.run([Piece({"text": text}, options, 0)])[0] for text in BATCH]
+    given.clear()
+    together = engine.run([Piece({"text": text}, options, 0) for text in BATCH])
+    assert len(given) == 1
+    for one, other in zip(together, alone, strict=True):
+        if isinstance(other, Failure):
+            assert one == other and other.code == "empty_text"
+            continue
+        assert isinstance(one, Result)
+        assert one.fields == other.fields, "each word is at the same time"
+        own, its = one.outputs["audio"].samples, other.outputs["audio"].samples
+        assert own.shape == its.shape
+        assert np.square(own - its).mean() < 0.01 * np.square(its).mean()
+
+
+@pytest.mark.extra("torch")
+def test_a_gpu_is_given_several_pieces_at_once_and_a_processor_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    engines = {device: KokoroTorch() for device in ("cuda", "cpu")}
+    for device, engine in engines.items():
+        engine.load(Place(device, 1, Settings().models_dir))
+    assert (engines["cuda"].max_batch, engines["cpu"].max_batch) == (8, 1)
+
+
+@pytest.mark.extra("torch")
+def test_a_batch_that_memory_does_not_hold_is_halved_and_later_ones_keep_to_what_fitted(monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh, texts = loaded(KokoroTorch), ["One, two.", "Three.", "Four, five, six.", "Seven."]
+    fresh.max_batch, given = 4, holding(monkeypatch, 50)
+    options = KokoroTorch.Options()
+    work = [Work(Item("0" * 64, "a", "synthesize", "kokoro-torch", options, {}), [Piece({"text": text}, options, 0)]) for text in texts]
+    for halved in (True, False):
+        spoken = [one.payload.results[0] for one in steps.infer(list(work), fresh) if isinstance(one, Work)]
+        lengths = [one.outputs["audio"].frames for one in spoken]
+        assert len(lengths) == 4 and lengths[2] == max(lengths) and lengths[0] > max(lengths[1], lengths[3])
+        assert (max(given) > 50) == halved and len(given) == (3 if halved else 2)
+        given.clear()
+    assert fresh.fits < 100
     fresh.close()
 
 
