@@ -102,7 +102,7 @@ def _processors(t3: Any, given: Asked) -> LogitsProcessorList:
 
 def decode(s3gen: Any, recordings: Sequence[Audio], voice: Any, generators: Sequence[Generator]) -> list[Tensor]:
     """Of each recording its spectrum in a voice, (1, 80, frames), as the converter of the library finds it; noise is drawn of its generator."""
-    heard = [resample(torch.from_numpy(one.samples), orig_freq=one.rate_hz, new_freq=S3_SR)[0] for one in recordings]
+    heard = [resample(torch.tensor(one.samples), orig_freq=one.rate_hz, new_freq=S3_SR)[0] for one in recordings]
     tokens, lengths = s3gen.tokenizer(heard)
     prompt, prompted = voice["prompt_token"].shape[1], voice["prompt_feat"].shape[1]
     ends = (prompt + lengths).tolist()

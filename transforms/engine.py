@@ -128,8 +128,8 @@ class Engine:
     """Most pieces in one `run`; `load` may change it to what suits the device."""
     max_batch_s: ClassVar[float] = 0.0
     """Most seconds of audio in one `run` of several pieces, so that long pieces are shared out among threads; 0 is no limit."""
-    padded: ClassVar[bool] = False
-    """In a batch each piece costs as much as the longest: batches are of pieces near in length."""
+    padded: ClassVar[str] = ""
+    """The input that is filled up to the longest of a batch, if one is: batches are then of pieces that are near in its length."""
     fits: float = math.inf
     """The largest padded cost of several pieces that the loaded model's memory is thought to hold; `steps.infer` lowers it."""
     cost_s: ClassVar[float] = 0.01

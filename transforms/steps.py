@@ -201,7 +201,7 @@ def _led(engine: Engine, pieces: Sequence[Piece], done: Sequence[Answer]) -> lis
 
 def _run(call: _Call, pieces_of: Sequence[Sequence[Piece]], pool: Executor | None) -> list[list[Answer]]:
     flat = [piece for pieces in pieces_of for piece in pieces]
-    order = _order(flat) if call.engine.padded and call.engine.max_batch > 1 else range(len(flat))
+    order = _order(flat, call.engine) if call.engine.padded and call.engine.max_batch > 1 else range(len(flat))
     batches = list(_batches([flat[index] for index in order], call.engine))
     if pool is None:
         answers = [answer for batch in batches for answer in call(batch)]
@@ -218,13 +218,13 @@ def _run(call: _Call, pieces_of: Sequence[Sequence[Piece]], pool: Executor | Non
     return [[found[next(indices)] for _ in pieces] for pieces in pieces_of]
 
 
-def _order(pieces: Sequence[Piece]) -> list[int]:
+def _order(pieces: Sequence[Piece], engine: Engine) -> list[int]:
     """Indices of pieces, the longest first among neighbours with the same options: what memory does not hold shows at once."""
     same, runs = 0, list[int]()
     for index, piece in enumerate(pieces):
         same = index if _differ(piece, pieces[same]) else same
         runs.append(same)
-    return sorted(range(len(pieces)), key=lambda index: (runs[index], -_size(pieces[index])))
+    return sorted(range(len(pieces)), key=lambda index: (runs[index], -_size(pieces[index], engine)))
 
 
 def _batches(pieces: Sequence[Piece], engine: Engine) -> Iterator[Sequence[Piece]]:
@@ -248,19 +248,20 @@ def audio_s(piece: Piece) -> float:
 def _fitting(pieces: Sequence[Piece], engine: Engine) -> Sequence[Piece]:
     """The first pieces, as many as the engine's memory is thought to hold at once, and one at least."""
     count = 1
-    while count < len(pieces) and _padded(pieces[: count + 1]) <= engine.fits:
+    while count < len(pieces) and _padded(pieces[: count + 1], engine) <= engine.fits:
         count += 1
     return pieces[:count]
 
 
-def _padded(pieces: Sequence[Piece]) -> float:
+def _padded(pieces: Sequence[Piece], engine: Engine) -> float:
     """What a batch costs in memory when all are padded to the longest."""
-    return len(pieces) * max(map(_size, pieces))
+    return len(pieces) * max(_size(piece, engine) for piece in pieces)
 
 
-def _size(piece: Piece) -> float:
-    """Characters of text, or seconds of audio where there is none."""
-    return sum(len(given) for given in piece.inputs.values() if isinstance(given, str)) or audio_s(piece)
+def _size(piece: Piece, engine: Engine) -> float:
+    """Seconds of audio or characters of text, of the input that is filled up where the engine names one."""
+    given = [piece.inputs[engine.padded]] if engine.padded else piece.inputs.values()
+    return sum(one.duration_s if isinstance(one, Audio) else len(str(one)) for one in given)
 
 
 def _differ(a: Piece, b: Piece) -> bool:
@@ -313,7 +314,7 @@ class _Call:
         outcomes = self._fit(batch[:half]) + self._fit(batch[half:])
         of_size = failure.code in ("out_of_memory", "engine_error")  # some libraries tell memory by no type of its own
         if of_size and not any(isinstance(outcome, Failure) for outcome in outcomes):
-            self.engine.fits = min(self.engine.fits, _padded(batch) / 2)
+            self.engine.fits = min(self.engine.fits, _padded(batch, self.engine) / 2)
         return outcomes
 
     def _spilled(self, outcome: Outcome) -> Outcome:

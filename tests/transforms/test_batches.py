@@ -223,7 +223,7 @@ def test_where_a_batch_is_filled_up_the_longest_pieces_go_first_and_each_item_ge
     wanted: list[tuple[int, int]], most: int
 ) -> None:
     class Padded(Mirror):
-        padded, max_batch = True, most
+        padded, max_batch = "text", most
 
     options = [EchoSpeech.Options(seed=seed) for seed in (0, 1)]
     flow: Flow = [work("a" * length, "b", options=options[seed]) for seed, length in wanted]

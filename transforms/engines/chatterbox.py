@@ -124,8 +124,6 @@ class ChatterboxEngine(Engine):
 class Sounding(ChatterboxEngine):
     """Those that make sound, of several pieces at once, each in a voice of its own."""
 
-    padded = True
-
     def load(self, place: Place) -> None:
         super().load(place)
         if self._models.device != "cpu":
@@ -160,12 +158,13 @@ class Chatterbox(Sounding):
     """Speech in the model's own voice, or in one that embed has stored. Each text is drawn, its seed being the item's."""
 
     operation = "synthesize"
-    version = 1
+    version = 2
     Options: ClassVar[type[ChatterboxOptions]] = ChatterboxOptions
     languages = LANGUAGES
     max_chars = 300
     cost_s = 1.0
     gated = True
+    padded = "text"
 
     def models(self, options: BaseOptions) -> tuple[str, ...]:
         return (chatterbox_model.row(_model(options)),)
@@ -207,7 +206,7 @@ class ChatterboxClone(Chatterbox):
     """Text in the voice of a reference, which is heard once."""
 
     operation = "clone"
-    version = 1
+    version = 2
 
     class Options(ChatterboxOptions, clone.Options):
         pass

@@ -45,10 +45,11 @@ class ChatterboxConvert(Sounding):
     """
 
     operation = "convert_voice"
-    version = 1
+    version = 2
     Options = convert_voice.Options
     max_s = 30.0
     cost_s = 4.0
+    padded = "audio"
 
     def models(self, options: BaseOptions) -> tuple[str, ...]:
         return ROW, MODEL
@@ -98,7 +99,7 @@ class ChatterboxRestyle(cascade.Restyling):
     """
 
     name = "chatterbox"
-    version = 2
+    version = 3
     rate_hz = RATE_HZ
     requires = ChatterboxEngine.requires
     extra = ChatterboxEngine.extra

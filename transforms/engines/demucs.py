@@ -43,7 +43,7 @@ class Demucs(Engine):
     max_s = 60.0
     overlap_s = 2.0
     cost_s = 0.8
-    padded = True
+    padded = "audio"
 
     def models(self, options: BaseOptions) -> tuple[str, ...]:
         return (f"demucs-{_name(options)}",)

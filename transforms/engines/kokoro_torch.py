@@ -38,7 +38,7 @@ class KokoroTorch(Kokoro):
     Options = KokoroTorchOptions
     requires = ("kokoro", "misaki", "torch")
     extra = "torch"
-    padded = True
+    padded = "text"
 
     def models(self, options: BaseOptions) -> tuple[str, ...]:
         return kokoro_model.MODEL, "kokoro-voices"
