@@ -175,7 +175,7 @@ class Engine:
         """Make ready to run. Raises `model_missing`, `weights_mismatch` or `engine_unloadable`."""
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
-        """One outcome a piece, in order. What is raised is taken as the failure of the whole list."""
+        """One outcome a piece, in order; the pieces have the same options. What is raised is taken as the failure of the whole list."""
         raise NotImplementedError
 
     def close(self) -> None:

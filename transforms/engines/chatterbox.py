@@ -130,7 +130,7 @@ class Sounding(ChatterboxEngine):
             self.max_batch = BATCH
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
-        """The pieces share their options. Raises `out_of_memory` of a single one, and what torch raises of several."""
+        """Raises `out_of_memory` of a single piece, and what torch raises of several."""
         import numpy as np
 
         voices = steps.one_by_one(pieces, self.voice)

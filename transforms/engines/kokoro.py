@@ -86,7 +86,6 @@ class Kokoro(Engine):
         self._pack = lru_cache(maxsize=64)(partial(voices.read_pack, models_dir=place.models_dir))
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
-        """The pieces share their options."""
         import numpy as np
 
         options = pieces[0].options

@@ -131,7 +131,7 @@ BATCH = ("Hi.", "...", "Yes, of course they did.", TEXTS[1])
 
 
 @pytest.mark.extra("torch")
-def test_pieces_of_a_batch_are_in_64_bits_what_they_are_alone_to_nine_digits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pieces_of_a_batch_are_in_64_bits_what_they_are_alone_to_nine_digits() -> None:
     """So what differs in 32 bits is rounding."""
     import torch
 
