@@ -88,6 +88,8 @@ class Kokoro(Engine):
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         import numpy as np
 
+        if not pieces:
+            return []
         options = pieces[0].options
         assert isinstance(options, synthesize.Options)
         mix, language = self._said_by(options)
