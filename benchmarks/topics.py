@@ -185,7 +185,14 @@ def doubled(replies: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
 
 
 def wait_for(true: Callable[[], bool], patience_s: float = PATIENCE_S) -> None:
+    assert happens(true, patience_s), "it did not happen in time"
+
+
+def happens(true: Callable[[], bool], patience_s: float) -> bool:
+    """Whether it comes true in time."""
     deadline_s = time.monotonic() + patience_s
     while not true():
-        assert time.monotonic() < deadline_s, "it did not happen in time"
+        if time.monotonic() >= deadline_s:
+            return False
         time.sleep(0.1)
+    return True
