@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from chatterbox.models.s3gen.s3gen import S3Token2Mel
+from chatterbox.models.s3gen.utils.mask import make_pad_mask
 from chatterbox.models.s3tokenizer import S3_SR
 from torch import Generator, Tensor
 from torch.nn.functional import pad
@@ -27,8 +28,8 @@ from transformers.generation.logits_process import (
 
 from transforms.records import Audio
 
-BANDS, FRAMES, STEPS = 80, 2, 10
-"""Of a spectrum; of it to a token; and of the decoder, towards it."""
+STEPS = 10
+"""Of the decoder towards a spectrum, as many as the library takes by itself."""
 Asked = Mapping[str, Any]
 """What the library asks of a T3 for one text: the arguments of its `inference`, or of its `inference_turbo`."""
 
@@ -104,15 +105,17 @@ def decode(s3gen: Any, recordings: Sequence[Audio], voice: Any, generators: Sequ
     """Of each recording its spectrum in a voice, (1, 80, frames), as the converter of the library finds it; noise is drawn of its generator."""
     heard = [resample(torch.tensor(one.samples), orig_freq=one.rate_hz, new_freq=S3_SR)[0] for one in recordings]
     tokens, lengths = s3gen.tokenizer(heard)
+    flow = s3gen.flow
     prompt, prompted = voice["prompt_token"].shape[1], voice["prompt_feat"].shape[1]
     ends = (prompt + lengths).tolist()
-    noise = [torch.randn(1, BANDS, FRAMES * end, generator=one) for end, one in zip(ends, generators, strict=True)]
-    filled = torch.cat([pad(one, (0, FRAMES * max(ends) - one.shape[-1])) for one in noise]).to(s3gen.device)
-    with _ending(s3gen.flow.encoder.pre_lookahead_layer, prompt + lengths):
+    noise = [torch.randn(1, flow.output_size, flow.token_mel_ratio * end, generator=one) for end, one in zip(ends, generators, strict=True)]
+    longest = max(one.shape[-1] for one in noise)
+    filled = torch.cat([pad(one, (0, longest - one.shape[-1])) for one in noise]).to(s3gen.device)
+    with _ending(flow.encoder.pre_lookahead_layer, prompt + lengths):
         spectra = S3Token2Mel.forward(
             s3gen, tokens, None, None, voice, n_cfm_timesteps=STEPS, finalize=True, speech_token_lens=lengths, noised_mels=filled
         )
-    return [one[None, :, : FRAMES * end - prompted] for one, end in zip(spectra, ends, strict=True)]
+    return [spectrum[None, :, : own.shape[-1] - prompted] for spectrum, own in zip(spectra, noise, strict=True)]
 
 
 def sounded(s3gen: Any, spectrum: Tensor, frames: int) -> Tensor:
@@ -127,8 +130,7 @@ def _ending(layer: Any, ends: Tensor) -> Iterator[None]:
     """The one layer of the decoder that looks ahead without a mask, told where each row of (rows, steps, channels) ends."""
 
     def silenced(_: Any, given: tuple[Tensor]) -> tuple[Tensor]:
-        after = torch.arange(given[0].shape[1], device=ends.device) >= ends[:, None]
-        return (given[0].masked_fill(after[:, :, None], 0.0),)
+        return (given[0].masked_fill(make_pad_mask(ends, given[0].shape[1])[:, :, None], 0.0),)
 
     hook = layer.register_forward_pre_hook(silenced)
     try:

@@ -55,6 +55,14 @@ def one_by_one(pieces: Sequence[Piece], act: Callable[[Piece], R]) -> list[R | F
     return [_or_failure(act, piece) for piece in pieces]
 
 
+def together(pieces: Sequence[Piece], prepare: Callable[[Piece], R], make: Callable[[Sequence[R]], Iterable[Outcome]]) -> list[Outcome]:
+    """What an engine makes at once of what `prepare` finds of each piece, in order; what that raises of one is its Failure."""
+    prepared = one_by_one(pieces, prepare)
+    able = [one for one in prepared if not isinstance(one, Failure)]
+    made = iter(make(able) if able else ())
+    return [one if isinstance(one, Failure) else next(made) for one in prepared]
+
+
 def _or_failure(act: Callable[[T], R], given: T) -> R | Failure:
     try:
         return act(given)
@@ -201,7 +209,7 @@ def _led(engine: Engine, pieces: Sequence[Piece], done: Sequence[Answer]) -> lis
 
 def _run(call: _Call, pieces_of: Sequence[Sequence[Piece]], pool: Executor | None) -> list[list[Answer]]:
     flat = [piece for pieces in pieces_of for piece in pieces]
-    order = _order(flat, call.engine) if call.engine.padded and call.engine.max_batch > 1 else range(len(flat))
+    order = _order(flat, call.engine)
     batches = list(_batches([flat[index] for index in order], call.engine))
     if pool is None:
         answers = [answer for batch in batches for answer in call(batch)]
@@ -214,12 +222,17 @@ def _run(call: _Call, pieces_of: Sequence[Sequence[Piece]], pool: Executor | Non
                 future.cancel()
             raise
     found = dict(zip(order, answers, strict=True))
-    indices = iter(range(len(flat)))
-    return [[found[next(indices)] for _ in pieces] for pieces in pieces_of]
+    in_order = iter([found[index] for index in range(len(flat))])
+    return [[next(in_order) for _ in pieces] for pieces in pieces_of]
 
 
-def _order(pieces: Sequence[Piece], engine: Engine) -> list[int]:
-    """Indices of pieces, the longest first among neighbours with the same options: what memory does not hold shows at once."""
+def _order(pieces: Sequence[Piece], engine: Engine) -> Sequence[int]:
+    """Indices of pieces. Where batches are filled up the longest are first among neighbours with the same options.
+
+    So what memory does not hold shows at once.
+    """
+    if not engine.padded or engine.max_batch == 1:
+        return range(len(pieces))
     same, runs = 0, list[int]()
     for index, piece in enumerate(pieces):
         same = index if _differ(piece, pieces[same]) else same

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, get_args
 
@@ -18,7 +18,7 @@ from transforms.engines.torch_place import Portion
 from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
 from transforms.provenance import PROVENANCE
-from transforms.records import Audio, Encoded, Failure, Item, Outcome, Piece, Result
+from transforms.records import Audio, Encoded, Item, Outcome, Piece, Result
 from transforms.speakers import MODEL, SpeakerEncoder
 
 if TYPE_CHECKING:
@@ -131,19 +131,15 @@ class Sounding(ChatterboxEngine):
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
         """Raises `out_of_memory` of a single piece, and what torch raises of several."""
+        return steps.together(pieces, lambda piece: (piece, self.voice(piece)), self._marked)
+
+    def _marked(self, given: Sequence[tuple[Piece, Voice]]) -> Iterator[Outcome]:
         import numpy as np
 
-        voices = steps.one_by_one(pieces, self.voice)
-        able = [(piece, voice.conditionals) for piece, voice in zip(pieces, voices, strict=True) if isinstance(voice, Voice)]
-        made = iter(self.sound(able) if able else ())
-        outcomes = list[Outcome]()
-        for voice in voices:
-            if isinstance(voice, Failure):
-                outcomes.append(voice)
-                continue
-            audio = Audio(np.clip(self._models.marked(next(made)), -1, 1)[None], RATE_HZ)
-            outcomes.append(Result({"watermark": WATERMARK, **voice.told}, {"audio": audio}))
-        return outcomes
+        made = self.sound([(piece, voice.conditionals) for piece, voice in given])
+        for samples, (_, voice) in zip(made, given, strict=True):
+            audio = Audio(np.clip(self._models.marked(samples), -1, 1)[None], RATE_HZ)
+            yield Result({"watermark": WATERMARK, **voice.told}, {"audio": audio})
 
     def voice(self, piece: Piece) -> Voice:
         """What a piece is to sound in; what is raised is that piece's own trouble."""

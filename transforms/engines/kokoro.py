@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from transforms import kokoro_pitch, models, phonemes, synthesize, voices
+from transforms import kokoro_pitch, models, phonemes, steps, synthesize, voices
 from transforms.engine import Engine, Place
 from transforms.engines.sessions import open_session, provider
+from transforms.errors import WavemillError
 from transforms.options import Options as BaseOptions
 from transforms.provenance import PROVENANCE
-from transforms.records import Audio, Failure, Item, Outcome, Piece, Result
+from transforms.records import Audio, Item, Outcome, Piece, Result
 from transforms.voice_library import PACK_SHAPE
 
 if TYPE_CHECKING:
@@ -86,27 +87,7 @@ class Kokoro(Engine):
         self._pack = lru_cache(maxsize=64)(partial(voices.read_pack, models_dir=place.models_dir))
 
     def run(self, pieces: Sequence[Piece]) -> list[Outcome]:
-        import numpy as np
-
-        if not pieces:
-            return []
-        options = pieces[0].options
-        assert isinstance(options, synthesize.Options)
-        mix, language = self._said_by(options)
-        texts = [str(piece.inputs["text"]) for piece in pieces]
-        said = [phonemes.phonemes(text, language) for text in texts]
-        spoken = [one for one in said if _audible(one)]
-        heard = iter(self._heard(spoken, self._pack(mix), options, self.max_tokens) if spoken else ())
-        told = {"provenance": PROVENANCE} if voices.of_recording(options.voice) else {}
-        outcomes = list[Outcome]()
-        for text, one in zip(texts, said, strict=True):
-            if not _audible(one):
-                outcomes.append(Failure("empty_text", f"nothing in {text[:40]!r} can be spoken", "text"))
-                continue
-            parts, samples, spans = zip(*next(heard), strict=True)
-            audio = Audio(np.concatenate(samples)[None], self.rate_hz)
-            outcomes.append(Result(self._told(text, parts, spans, options) | told, {"audio": audio}))
-        return outcomes
+        return steps.together(pieces, self._phonemes, partial(self._speak, pieces))
 
     def close(self) -> None:
         self._sessions.clear()
@@ -119,6 +100,28 @@ class Kokoro(Engine):
         mix = voices.resolve(self.name, name)
         language = options.language or voices.own_language(options.voice)
         return mix, phonemes.letter(language, voices.letter_of(voices.heaviest(mix)))
+
+    def _phonemes(self, piece: Piece) -> tuple[str, str]:
+        """A text, and how it is said. Raises `empty_text`."""
+        text = str(piece.inputs["text"])
+        _, language = self._said_by(piece.options)
+        said = phonemes.phonemes(text, language)
+        if not any(symbol.isalpha() for symbol in said):
+            raise WavemillError("empty_text", f"nothing in {text[:40]!r} can be spoken", "text")
+        return text, said
+
+    def _speak(self, pieces: Sequence[Piece], prepared: Sequence[tuple[str, str]]) -> Iterator[Outcome]:
+        import numpy as np
+
+        options = pieces[0].options
+        assert isinstance(options, synthesize.Options)
+        mix, _ = self._said_by(options)
+        told = {"provenance": PROVENANCE} if voices.of_recording(options.voice) else {}
+        heard = self._heard([said for _, said in prepared], self._pack(mix), options, self.max_tokens)
+        for (text, _), of_one in zip(prepared, heard, strict=True):
+            parts, samples, spans = zip(*of_one, strict=True)
+            audio = Audio(np.concatenate(samples)[None], self.rate_hz)
+            yield Result(self._told(text, parts, spans, options) | told, {"audio": audio})
 
     def _heard(self, said: Sequence[str], pack: np.ndarray, options: synthesize.Options, limit: int) -> list[list[Heard]]:
         """The parts of each piece's phonemes in the voice of a pack, of at most `limit` phonemes each; as many at once as there are pieces."""
@@ -156,10 +159,6 @@ class Kokoro(Engine):
                 graph = kokoro_pitch.with_pitch(path) if melodic else b""
                 self._sessions[model_id, melodic] = open_session(path, self._place, graph)
             return self._sessions[model_id, melodic]
-
-
-def _audible(said: str) -> bool:
-    return any(symbol.isalpha() for symbol in said)
 
 
 def _cut(said: str, limit: int) -> Iterator[str]:
